@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+# memfd_tripwire: build it, see it, test it. 'make help' tells how.
+
+BASE ?= 7.3
+export BASE KERNEL J F INTO CPUS FILE
+
+help:
+	@echo 'make demo [FILE=path]    stream a file through tripwire memory between two processes'
+	@echo 'make test                run every selftest on 1, 2 and 4 virtual CPUs'
+	@echo 'make quick T=name        one selftest program (abi_test, event_test, ...) on 2 CPUs'
+	@echo 'make kernel              the bootable image, build/$(BASE)/bzImage'
+	@echo 'make tree                the patched source, build/$(BASE)/linux'
+	@echo 'make edits [F=.. INTO=..] take what was edited there back into the overlay'
+	@echo 'make series              mail-ready patches, build/series/$(BASE)'
+	@echo 'make check               checkpatch, kernel-doc, sparse, W=1, headers, option off'
+	@echo 'make bisect              build after every patch, option on and off'
+	@echo 'make debug               the selftests under KASAN, lockdep, kmemleak and the like'
+	@echo 'make soak [R=rounds]     the random test against its model, from a new seed'
+	@echo 'make mutants [M=names]   take each handling out; its test must fail'
+	@echo 'make shell               an interactive guest'
+	@echo 'make clean               remove build/; the cache of downloads stays'
+	@echo
+	@echo 'CPUS=n                   virtual CPUs of the demo; 2 by default'
+	@echo 'BASE=7.3                 the kernel series to build on'
+	@echo 'KERNEL=/path             an unpacked 7.3 tree to use instead; it is not changed'
+	@echo 'J=n                      jobs at a time; the number of CPUs by default'
+	@echo 'XDG_CACHE_HOME=/path     where downloads and compiled objects are kept'
+
+tree:
+	@scripts/setup.sh build
+	@scripts/tree.sh patched
+
+kernel: tree
+	@scripts/build.sh kernel demo
+
+demo: kernel
+	@scripts/setup.sh boot
+	@scripts/build.sh selftests demo
+	@scripts/boot.sh demo "$$FILE"
+
+test-kernel: tree
+	@scripts/setup.sh boot
+	@scripts/build.sh kernel test
+	@scripts/build.sh selftests test
+
+test: test-kernel
+	@scripts/boot.sh faults
+	@scripts/boot.sh test 1 2 4
+
+quick: test-kernel
+	@scripts/boot.sh test 2 -- $(T)
+
+debug: test-kernel
+	@scripts/build.sh kernel debug
+	@FLAVOUR=debug scripts/boot.sh test 2
+
+soak: test-kernel
+	@scripts/boot.sh soak $(or $(R),20)
+
+mutants: test-kernel
+	@scripts/mutants.sh $(M)
+
+shell: test-kernel
+	@scripts/boot.sh shell
+
+edits:
+	@scripts/tree.sh edits
+
+series: tree
+	@scripts/series.sh
+
+check: tree
+	@scripts/setup.sh check
+	@scripts/check.sh
+
+bisect: tree
+	@scripts/bisect.sh
+
+clean:
+	rm -rf build
+
+.NOTPARALLEL:
+.PHONY: help tree kernel demo test-kernel test quick debug soak mutants shell edits series check bisect clean

@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Build after every patch of the series, option on and off, in a tree of its own.
+. "$(dirname "$0")/lib.sh"
+
+"$top/scripts/series.sh"
+tree=$out/bisect/linux
+rm -rf "$out/bisect" && mkdir -p "$tree"
+say "copying the tree"
+(cd "$out/linux" && tar -c --exclude='./obj-*' .) | tar -x -C "$tree"
+(cd "$want" && find . -type f) | (cd "$tree" && xargs rm -f)
+cp -R "$out/base/." "$tree"
+
+for patch in none "$top/build/series/$base"/*.patch; do
+	case $patch in
+	none | */0000-*) ;;
+	*) patch -d "$tree" -p1 -F0 -s < "$patch" ;;
+	esac
+	case $patch in */0000-*) continue ;; esac
+	for flavour in demo off; do
+		# Before the core there is no option to turn on.
+		grep -q '^config MEMFD_TRIPWIRE' "$tree/mm/Kconfig" || [ $flavour = off ] || continue
+		MEMFD_TRIPWIRE_TREE=$tree quietly "$out/logs/bisect-$flavour.log" \
+			"$(basename "$patch") $flavour" "$top/scripts/build.sh" kmake $flavour bzImage
+	done
+done
+echo "every patch builds, option on and off"
