@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * memfd_tripwire - what shmem calls where contents change
+ */
+#ifndef _LINUX_MEMFD_TRIPWIRE_H
+#define _LINUX_MEMFD_TRIPWIRE_H
+
+#include <linux/types.h>
+
+struct address_space;
+struct folio;
+struct inode;
+struct vm_area_struct;
+
+#ifdef CONFIG_MEMFD_TRIPWIRE
+bool vma_is_memfd_tripwire(const struct vm_area_struct *vma);
+bool memfd_tripwire_dirty_folio(struct address_space *mapping,
+				struct folio *folio);
+void memfd_tripwire_changed(struct inode *inode);
+void memfd_tripwire_free(struct inode *inode);
+#else
+static inline bool vma_is_memfd_tripwire(const struct vm_area_struct *vma)
+{
+	return false;
+}
+
+#define memfd_tripwire_dirty_folio	noop_dirty_folio
+
+static inline void memfd_tripwire_changed(struct inode *inode)
+{
+}
+
+static inline void memfd_tripwire_free(struct inode *inode)
+{
+}
+#endif /* CONFIG_MEMFD_TRIPWIRE */
+
+#endif /* _LINUX_MEMFD_TRIPWIRE_H */

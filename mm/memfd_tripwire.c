@@ -1,0 +1,722 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * memfd_tripwire - memory that tells when it is written
+ */
+
+#include <linux/atomic.h>
+#include <linux/cleanup.h>
+#include <linux/compat.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/hash.h>
+#include <linux/hrtimer.h>
+#include <linux/init.h>
+#include <linux/memfd.h>
+#include <linux/memfd_tripwire.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/poll.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/syscalls.h>
+#include <linux/userfaultfd_k.h>
+#include <linux/wait.h>
+#include <uapi/linux/memfd.h>
+#include <uapi/linux/memfd_tripwire.h>
+
+#include "internal.h"
+
+/**
+ * DOC: Theory of operation
+ *
+ * A memfd_tripwire is a shmem file with one habit more: the pages of its shared
+ * mappings start write-protected. The first store to a page faults. The fault
+ * grants the folio, that is, lets it be written from then on, and raises an
+ * event on which a consumer sleeps in poll(2). The consumer's ACK revokes what
+ * was granted since the last one, so that the next store raises again.
+ *
+ * The guarantee:
+ *
+ *   When an ACK returns, every write to the region has either landed and is
+ *   visible to the caller, or will raise a new event.
+ *
+ * What it is not: an event says nothing of the value; several writes may make
+ * one event; an event may come without a write, and may come before the store
+ * lands. Consumers therefore poll, ACK and read the memory, in that order.
+ *
+ * The states of a folio:
+ *
+ *   armed     No PTE of a shared mapping is writable or dirty.
+ *   granted   Marked with TRIPWIRE_GRANTED in the page cache. It may be written
+ *             without a fault. A writable or a dirty PTE implies the mark,
+ *             except while the folio is locked.
+ *
+ * The mark lives in the page cache entry: granting allocates nothing, an ACK
+ * costs what was written rather than what is resident, and the mark goes where
+ * the entry goes (split, migration, collapse, swap).
+ *
+ * Dirty PTEs count because mprotect(2) and NUMA hinting turn a dirty read-only
+ * PTE writable with no fault.
+ *
+ * The states of a consumer: the inode counts events; every open file
+ * description remembers up to which of them it has acknowledged. It is
+ * signalled while the two differ. An ACK re-arms for all, but clears only its
+ * own event. The creator starts clear, a description opened later signalled.
+ *
+ * Ordering: a fault sets the mark, makes the PTE writable and then raises the
+ * event; all three with the folio locked. An ACK notes the event count, looks
+ * for marks, and revokes with the folio locked, the mark last. So whoever was
+ * granted the folio before the ACK looked has its stores flushed and visible,
+ * and whoever was granted it after, or while it looked elsewhere, raises an
+ * event that is newer than the noted one. Contents that change by other ways
+ * than a PTE (write(2), hole punch, truncation) are raised after the change.
+ *
+ * Two kinds of folios keep their grant over an ACK, and have the event raised
+ * again by a timer: those that are pinned, for what is written through a pin
+ * does not fault; and those that ACKs have met in the middle of a fault many
+ * times in quick succession, so that a producer gets to its store however busy
+ * the consumers are.
+ *
+ * Locks: mmap_lock or the VMA's -> folio lock -> i_mmap_rwsem -> page table
+ * lock; folio lock -> i_pages. An ACK locks folios in batches, and waits only for
+ * the first of a batch. Raising takes the lock of the wait queue alone: it happens
+ * under page table locks and in the timer, with interrupts in any state. No lock
+ * is held for the inode as a whole; ACKs meet at the folios only.
+ */
+
+/* Unused on shmem, which has no writeback but to swap. */
+#define TRIPWIRE_GRANTED	PAGECACHE_TAG_DIRTY
+
+#define TRIPWIRE_BATCH		64	/* folios that an ACK locks at a time */
+
+/*
+ * A folio that ACKs have met in the middle of a fault so many times, each so soon
+ * after the last, is left granted for a while. The producer needs a fraction of it
+ * to get from the fault to its store.
+ */
+#define TRIPWIRE_HOT_STREAK	8
+#define TRIPWIRE_HOT_SOON	(100 * NSEC_PER_USEC)
+#define TRIPWIRE_HOT_WINDOW	(50 * NSEC_PER_USEC)
+#define TRIPWIRE_HOT_BITS	2
+
+/* How long until pinned folios are told of again: doubles while they are. */
+#define TRIPWIRE_PIN_MIN	(1 * NSEC_PER_MSEC)
+#define TRIPWIRE_PIN_MAX	(64 * NSEC_PER_MSEC)
+
+/**
+ * struct tripwire_hot - a folio that ACKs have met in the middle of a fault
+ * @index: Of the folio, in pages.
+ * @streak: How often in quick succession.
+ * @met: When last, in ns.
+ * @until: Leave it granted until then, in ns.
+ *
+ * Lossy, without a lock: who is mistaken revokes, or raises, once more.
+ */
+struct tripwire_hot {
+	pgoff_t index;
+	unsigned int streak;
+	u64 met;
+	u64 until;
+};
+
+/**
+ * struct memfd_tripwire - what the inode owns
+ * @events: Changes so far, starting at 1; bumped by each raise. Lockless.
+ * @wait: Where the consumers of all descriptions sleep.
+ * @retell: Raises for what the last ACK had to leave granted.
+ * @pin_delay: The next delay for pinned folios, in ns. Lockless.
+ * @hot_until: The latest @until of @hot. Lockless.
+ * @hot: What ACKs have met in the middle of a fault, by a hash of the index.
+ */
+struct memfd_tripwire {
+	atomic64_t events;
+	wait_queue_head_t wait;
+	struct hrtimer retell;
+	u64 pin_delay;
+	u64 hot_until;
+	struct tripwire_hot hot[1 << TRIPWIRE_HOT_BITS];
+};
+
+/**
+ * struct tripwire_consumer - what an open file description owns
+ * @acked: The event up to which this consumer has acknowledged; only grows.
+ *	   Lockless.
+ */
+struct tripwire_consumer {
+	atomic64_t acked;
+};
+
+static struct file_operations tripwire_fops __ro_after_init;
+static struct vm_operations_struct tripwire_vm_ops __ro_after_init;
+#ifdef CONFIG_USERFAULTFD
+static struct vm_uffd_ops tripwire_uffd_ops __ro_after_init;
+#endif
+
+static struct memfd_tripwire *tripwire_of(struct inode *inode)
+{
+	return SHMEM_I(inode)->tripwire;
+}
+
+/* Any context: dirty_folio comes under page table locks. */
+static void tripwire_raise(struct memfd_tripwire *tripwire)
+{
+	/*
+	 * Fully ordered: what changed comes before the event that tells of it,
+	 * see tripwire_ack().
+	 */
+	atomic64_inc_return(&tripwire->events);
+	/* And the event before the look for sleepers, see tripwire_poll(). */
+	if (waitqueue_active(&tripwire->wait))
+		wake_up_poll(&tripwire->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+/**
+ * memfd_tripwire_dirty_folio - the dirty_folio operation of shmem
+ * @mapping: The mapping of @folio.
+ * @folio: The folio whose contents were, or are about to be, changed.
+ *
+ * Raises an event when @mapping belongs to a memfd_tripwire. After a write
+ * fault this is where the PTE is in place and the folio still locked: as late
+ * as the guarantee allows, so that the producer gets to its store before an ACK
+ * gets to the folio.
+ *
+ * Context: Any; often under a page table lock.
+ * Return: True if the folio was newly dirtied.
+ */
+bool memfd_tripwire_dirty_folio(struct address_space *mapping,
+				struct folio *folio)
+{
+	bool dirtied = noop_dirty_folio(mapping, folio);
+
+	if (mapping_writes_tracked(mapping))
+		tripwire_raise(tripwire_of(mapping->host));
+	return dirtied;
+}
+
+/**
+ * memfd_tripwire_changed - tell of a change that dirties no folio
+ * @inode: A shmem inode whose size changed or into which a hole was punched.
+ *
+ * Context: After the change. Does nothing if @inode is no memfd_tripwire.
+ */
+void memfd_tripwire_changed(struct inode *inode)
+{
+	if (mapping_writes_tracked(inode->i_mapping))
+		tripwire_raise(tripwire_of(inode));
+}
+
+static void tripwire_grant(struct address_space *mapping, struct folio *folio)
+{
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	xa_lock_irq(&mapping->i_pages);
+	__xa_set_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED);
+	xa_unlock_irq(&mapping->i_pages);
+}
+
+static enum hrtimer_restart tripwire_retell(struct hrtimer *timer)
+{
+	tripwire_raise(container_of(timer, struct memfd_tripwire, retell));
+	return HRTIMER_NORESTART;
+}
+
+/*
+ * Raise in @delay ns at the latest. A timer that is about to fire will do: what it
+ * raises is newer than what this ACK has noted. An earlier one is never put off.
+ */
+static bool tripwire_retell_in(struct memfd_tripwire *tripwire, u64 delay)
+{
+	if (hrtimer_is_queued(&tripwire->retell) &&
+	    hrtimer_get_remaining(&tripwire->retell) <= (s64)delay)
+		return false;
+	hrtimer_start(&tripwire->retell, ns_to_ktime(delay), HRTIMER_MODE_REL);
+	return true;
+}
+
+static struct tripwire_hot *tripwire_hot_of(struct memfd_tripwire *tripwire,
+					    pgoff_t index)
+{
+	return &tripwire->hot[hash_long(index, TRIPWIRE_HOT_BITS)];
+}
+
+/* Whether the folio at @index is to be left granted. */
+static bool tripwire_is_hot(struct memfd_tripwire *tripwire, pgoff_t index,
+			    u64 now)
+{
+	struct tripwire_hot *hot;
+
+	if (likely(now >= READ_ONCE(tripwire->hot_until)))
+		return false;
+	hot = tripwire_hot_of(tripwire, index);
+	return READ_ONCE(hot->index) == index && now < READ_ONCE(hot->until);
+}
+
+/* An ACK has met a fault of the folio at @index. Whether that makes it hot. */
+static bool tripwire_met_fault(struct memfd_tripwire *tripwire, pgoff_t index,
+			       u64 now)
+{
+	struct tripwire_hot *hot = tripwire_hot_of(tripwire, index);
+	unsigned int streak = 1;
+
+	if (READ_ONCE(hot->index) == index &&
+	    now - READ_ONCE(hot->met) < TRIPWIRE_HOT_SOON)
+		streak += READ_ONCE(hot->streak);
+	WRITE_ONCE(hot->index, index);
+	WRITE_ONCE(hot->streak, streak % TRIPWIRE_HOT_STREAK);
+	WRITE_ONCE(hot->met, now);
+	if (streak < TRIPWIRE_HOT_STREAK)
+		return false;
+	WRITE_ONCE(hot->until, now + TRIPWIRE_HOT_WINDOW);
+	WRITE_ONCE(tripwire->hot_until, now + TRIPWIRE_HOT_WINDOW);
+	return true;
+}
+
+/* What an ACK is at: locked folios in ascending order. */
+struct tripwire_batch {
+	pgoff_t index;			/* where to look next */
+	unsigned int nr;
+	bool hot;			/* some were left granted that are */
+	bool pinned;			/* likewise */
+	struct folio *folios[TRIPWIRE_BATCH];
+};
+
+/*
+ * Lock the next folios that are granted; 0 if there are none. A folio that is found locked is being
+ * faulted, perhaps, and granted before it is unlocked: it is waited for, if it
+ * would be the first, so that the fault gets done. Once it is locked it stays in
+ * the page cache, and needs no reference of ours.
+ *
+ * Nothing maps what is in swap, and reclaim has flushed before it wrote that out:
+ * there the mark alone is left to be taken off.
+ */
+static int tripwire_lock_granted(struct address_space *mapping,
+				 struct tripwire_batch *batch)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(mapping->host);
+	XA_STATE(xas, &mapping->i_pages, batch->index);
+	u64 now = ktime_get_mono_fast_ns();
+	unsigned int looked = 0;
+	struct folio *folio;
+	int err;
+
+	batch->nr = 0;
+	if (!mapping_tagged(mapping, TRIPWIRE_GRANTED))
+		return 0;
+
+	xas_lock_irq(&xas);
+	xas_for_each_marked(&xas, folio, ULONG_MAX, TRIPWIRE_GRANTED) {
+		if (xa_is_value(folio)) {
+			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
+		} else if (tripwire_is_hot(tripwire, folio->index, now)) {
+			batch->hot = true;
+		} else if (!folio_trylock(folio)) {
+			/* The others first: then there is time to wait for it. */
+			if (batch->nr || !tripwire_met_fault(tripwire, folio->index, now))
+				break;
+			batch->hot = true;
+		} else {
+			batch->folios[batch->nr++] = folio;
+			if (batch->nr == TRIPWIRE_BATCH)
+				break;
+		}
+		if (++looked % XA_CHECK_SCHED)
+			continue;
+
+		xas_pause(&xas);
+		xas_unlock_irq(&xas);
+		cond_resched();
+		xas_lock_irq(&xas);
+	}
+	if (!folio || batch->nr) {
+		xas_unlock_irq(&xas);
+		return batch->nr;
+	}
+
+	/* References are frozen under i_pages only: this one is safe to take. */
+	folio_get(folio);
+	batch->index = xas.xa_index;
+	xas_unlock_irq(&xas);
+	err = folio_lock_killable(folio);
+	/*
+	 * If it was truncated, migrated or swapped out, look there again; and if
+	 * another ACK has revoked it, there is nothing left to do.
+	 */
+	if (!err && folio->mapping == mapping &&
+	    xa_get_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED))
+		batch->folios[batch->nr++] = folio;
+	else if (!err)
+		folio_unlock(folio);
+	folio_put(folio);
+	return err ?: 1;
+}
+
+static void tripwire_revoke(struct address_space *mapping,
+			    struct tripwire_batch *batch)
+{
+	pgoff_t start = batch->folios[0]->index;
+	pgoff_t last = batch->folios[batch->nr - 1]->index;
+	XA_STATE(xas, &mapping->i_pages, start);
+	struct folio *folio;
+	unsigned int i = 0;
+
+	mapping_mkclean_folios(mapping, batch->folios, batch->nr);
+	/*
+	 * Pairs with GUP-fast, which looks at the PTE again after it has taken
+	 * its pin: either it sees that the PTE is not writable, or we see the pin.
+	 */
+	smp_mb();
+
+	/*
+	 * The marks go last: another ACK that finds one gone must find the
+	 * stores landed. The page table locks were released after the flushes
+	 * were due, and taking this lock comes after that. Unlocked under it,
+	 * the folios are kept by the page cache until they are woken on.
+	 */
+	xas_lock_irq(&xas);
+	xas_for_each_marked(&xas, folio, last, TRIPWIRE_GRANTED) {
+		if (folio != batch->folios[i])
+			continue;
+		i++;
+		if (folio_maybe_dma_pinned(folio))
+			batch->pinned = true;
+		else
+			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
+		folio_unlock(folio);
+	}
+	xas_unlock_irq(&xas);
+	VM_WARN_ON_ONCE(i != batch->nr);
+}
+
+/* Revoke all that is granted, or see to it that what is not raises later. */
+static int tripwire_rearm(struct address_space *mapping)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(mapping->host);
+	struct tripwire_batch batch;
+	int err;
+
+	batch.index = 0;
+	batch.hot = false;
+	batch.pinned = false;
+	while ((err = tripwire_lock_granted(mapping, &batch)) > 0) {
+		if (batch.nr) {
+			batch.index = folio_next_index(batch.folios[batch.nr - 1]);
+			tripwire_revoke(mapping, &batch);
+		}
+		cond_resched();
+	}
+	if (err)
+		return err;
+
+	if (batch.hot)
+		tripwire_retell_in(tripwire, TRIPWIRE_HOT_WINDOW);
+	if (batch.pinned) {
+		u64 delay = READ_ONCE(tripwire->pin_delay);
+
+		if (tripwire_retell_in(tripwire, delay))
+			WRITE_ONCE(tripwire->pin_delay,
+				   min(2 * delay, TRIPWIRE_PIN_MAX));
+	} else {
+		WRITE_ONCE(tripwire->pin_delay, TRIPWIRE_PIN_MIN);
+	}
+	return 0;
+}
+
+/*
+ * Safe, the event is newer than the ACK:	Cannot be, the write is lost:
+ *
+ * producer		consumer		producer		consumer
+ *			note events (n)		set mark
+ *			look: no mark		PTE writable
+ * set mark					events = n + 1
+ * PTE writable							note events (n + 1)
+ * events = n + 1						look: no mark
+ * store		acked = n		store			acked = n + 1
+ */
+static int tripwire_ack(struct file *file)
+{
+	struct tripwire_consumer *consumer = file->private_data;
+	s64 events, acked;
+	int err;
+
+	events = atomic64_read(&tripwire_of(file_inode(file))->events);
+	/*
+	 * Pairs with tripwire_raise(): whatever raised an event that is counted
+	 * here has set its mark, or changed the contents, before the look below.
+	 */
+	smp_mb();
+
+	err = tripwire_rearm(file->f_mapping);
+	if (err)
+		return err;
+
+	/*
+	 * A mark that another ACK took off was taken off after its flush: the
+	 * stores before that are not to be missed by what the caller reads.
+	 */
+	smp_mb();
+	acked = atomic64_read(&consumer->acked);
+	while (acked < events &&
+	       !atomic64_try_cmpxchg(&consumer->acked, &acked, events))
+		;
+	return 0;
+}
+
+static long tripwire_ioctl(struct file *file, unsigned int cmd,
+			   unsigned long arg)
+{
+	switch (cmd) {
+	case MEMFD_TRIPWIRE_ACK:
+		return arg ? -EINVAL : tripwire_ack(file);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/*
+ * Safe:				Cannot be:
+ *
+ * producer		consumer	producer		consumer
+ *			queue on wait	events = n + 1
+ * events = n + 1			wait empty: no wake
+ * wait not empty: wake						queue on wait
+ *			read events				read events (n)
+ *
+ * poll_wait() and the increment are full barriers: one of the two sees the other.
+ */
+static __poll_t tripwire_poll(struct file *file, poll_table *table)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(file_inode(file));
+	struct tripwire_consumer *consumer = file->private_data;
+	__poll_t mask = EPOLLOUT | EPOLLWRNORM;
+
+	poll_wait(file, &tripwire->wait, table);
+	if (atomic64_read(&tripwire->events) != atomic64_read(&consumer->acked))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	return mask;
+}
+
+static int tripwire_open(struct inode *inode, struct file *file)
+{
+	struct tripwire_consumer *consumer;
+	int err;
+
+	consumer = kzalloc_obj(*consumer, GFP_KERNEL_ACCOUNT);
+	if (!consumer)
+		return -ENOMEM;
+	err = shmem_file_operations.open(inode, file);
+	if (err) {
+		kfree(consumer);
+		return err;
+	}
+	file->private_data = consumer;
+	return 0;
+}
+
+static int tripwire_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
+}
+
+/* Grants the folio; memfd_tripwire_dirty_folio() will raise the event. */
+static vm_fault_t tripwire_page_mkwrite(struct vm_fault *vmf)
+{
+	struct folio *folio = page_folio(vmf->page);
+	struct file *file = vmf->vma->vm_file;
+
+	file_update_time(file);
+	folio_lock(folio);
+	if (folio->mapping != file->f_mapping) {
+		folio_unlock(folio);
+		return VM_FAULT_NOPAGE;
+	}
+	tripwire_grant(file->f_mapping, folio);
+	return VM_FAULT_LOCKED;
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/* As above, and the rest of the fault too: or else the PMD would be split. */
+static vm_fault_t tripwire_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct file *file = vma->vm_file;
+	struct folio *folio;
+	spinlock_t *ptl;
+	pmd_t entry;
+
+	if (order != PMD_ORDER || !pmd_trans_huge(vmf->orig_pmd) ||
+	    pmd_uffd(vmf->orig_pmd))
+		return VM_FAULT_FALLBACK;
+
+	file_update_time(file);
+	ptl = pmd_lock(vma->vm_mm, vmf->pmd);
+	if (!pmd_same(pmdp_get(vmf->pmd), vmf->orig_pmd)) {
+		spin_unlock(ptl);
+		return VM_FAULT_NOPAGE;
+	}
+	folio = pmd_folio(vmf->orig_pmd);
+	folio_get(folio);
+	spin_unlock(ptl);
+
+	folio_lock(folio);
+	if (folio->mapping != file->f_mapping)
+		goto out;
+	tripwire_grant(file->f_mapping, folio);
+
+	ptl = pmd_lock(vma->vm_mm, vmf->pmd);
+	if (pmd_same(pmdp_get(vmf->pmd), vmf->orig_pmd)) {
+		entry = pmd_mkyoung(vmf->orig_pmd);
+		entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
+		if (pmdp_set_access_flags(vma, vmf->address & HPAGE_PMD_MASK,
+					  vmf->pmd, entry, 1))
+			update_mmu_cache_pmd(vma, vmf->address, vmf->pmd);
+	}
+	spin_unlock(ptl);
+	folio_mark_dirty(folio);
+out:
+	folio_unlock(folio);
+	folio_put(folio);
+	return VM_FAULT_NOPAGE;
+}
+#endif
+
+#ifdef CONFIG_USERFAULTFD
+/*
+ * userfaultfd installs a PTE that is writable and dirty. It unlocks the folio
+ * afterwards: until then an ACK that finds the mark waits.
+ */
+static int tripwire_filemap_add(struct folio *folio, struct vm_area_struct *vma,
+				unsigned long addr)
+{
+	int err = shmem_anon_vm_ops.uffd_ops->filemap_add(folio, vma, addr);
+
+	if (!err) {
+		tripwire_grant(folio->mapping, folio);
+		folio_mark_dirty(folio);
+	}
+	return err;
+}
+
+static struct folio *tripwire_get_folio_noalloc(struct inode *inode, pgoff_t pgoff)
+{
+	struct folio *folio;
+
+	folio = shmem_anon_vm_ops.uffd_ops->get_folio_noalloc(inode, pgoff);
+	if (!IS_ERR(folio)) {
+		tripwire_grant(folio->mapping, folio);
+		folio_mark_dirty(folio);
+	}
+	return folio;
+}
+#endif
+
+/**
+ * vma_is_memfd_tripwire - whether a VMA raises events when it is written
+ * @vma: The VMA to look at.
+ *
+ * Return: True for shared mappings of a memfd_tripwire. Private ones, and those
+ * of a read-only description, write nothing that the file would see.
+ */
+bool vma_is_memfd_tripwire(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops == &tripwire_vm_ops;
+}
+
+static int tripwire_mmap_prepare(struct vm_area_desc *desc)
+{
+	int err = shmem_file_operations.mmap_prepare(desc);
+
+	if (!err && vma_desc_test(desc, VMA_SHARED_BIT))
+		desc->vm_ops = &tripwire_vm_ops;
+	return err;
+}
+
+/* Whatever is not said here is shmem's: read, write, splice, seals, NUMA policy. */
+static int __init tripwire_init(void)
+{
+	/* What a file costs beyond its shmem inode. */
+	BUILD_BUG_ON(sizeof(struct memfd_tripwire) + sizeof(struct tripwire_consumer) > 512);
+
+	tripwire_vm_ops = shmem_anon_vm_ops;
+	tripwire_vm_ops.page_mkwrite = tripwire_page_mkwrite;
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	tripwire_vm_ops.huge_fault = tripwire_huge_fault;
+#endif
+#ifdef CONFIG_USERFAULTFD
+	tripwire_uffd_ops = *shmem_anon_vm_ops.uffd_ops;
+	tripwire_uffd_ops.filemap_add = tripwire_filemap_add;
+	tripwire_uffd_ops.get_folio_noalloc = tripwire_get_folio_noalloc;
+	tripwire_vm_ops.uffd_ops = &tripwire_uffd_ops;
+#endif
+
+	tripwire_fops = shmem_file_operations;
+	tripwire_fops.mmap_prepare = tripwire_mmap_prepare;
+	tripwire_fops.open = tripwire_open;
+	tripwire_fops.release = tripwire_release;
+	tripwire_fops.poll = tripwire_poll;
+	tripwire_fops.unlocked_ioctl = tripwire_ioctl;
+	tripwire_fops.compat_ioctl = compat_ptr_ioctl;
+	return 0;
+}
+core_initcall(tripwire_init);
+
+/**
+ * memfd_tripwire_free - free what a memfd_tripwire's inode owns
+ * @inode: A shmem inode that is being evicted; its folios are gone.
+ */
+void memfd_tripwire_free(struct inode *inode)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(inode);
+
+	if (!tripwire)
+		return;
+	hrtimer_cancel(&tripwire->retell);
+	kfree(tripwire);
+	SHMEM_I(inode)->tripwire = NULL;
+}
+
+static struct file *tripwire_alloc_file(void)
+{
+	struct tripwire_consumer *consumer __free(kfree) =
+		kzalloc_obj(*consumer, GFP_KERNEL_ACCOUNT);
+	struct memfd_tripwire *tripwire __free(kfree) =
+		kzalloc_obj(*tripwire, GFP_KERNEL_ACCOUNT);
+	struct inode *inode;
+	struct file *file;
+
+	if (!consumer || !tripwire)
+		return ERR_PTR(-ENOMEM);
+	init_waitqueue_head(&tripwire->wait);
+	hrtimer_setup(&tripwire->retell, tripwire_retell, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL);
+	tripwire->pin_delay = TRIPWIRE_PIN_MIN;
+	/* The creator has seen all there is; who opens it later has seen nothing. */
+	atomic64_set(&tripwire->events, 1);
+	atomic64_set(&consumer->acked, 1);
+
+	file = memfd_alloc_file("memfd:tripwire", MFD_NOEXEC_SEAL);
+	if (IS_ERR(file))
+		return file;
+
+	inode = file_inode(file);
+	SHMEM_I(inode)->tripwire = no_free_ptr(tripwire);
+	mapping_set_writes_tracked(inode->i_mapping);
+	inode->i_fop = &tripwire_fops;
+	file->f_op = &tripwire_fops;
+	file->private_data = no_free_ptr(consumer);
+	return file;
+}
+
+/**
+ * sys_memfd_tripwire - create a file whose shared mappings tell of writes
+ * @flags: None are defined; must be 0.
+ *
+ * Return: A file descriptor (O_RDWR, close-on-exec) of an empty file, as
+ * memfd_create(2) with MFD_NOEXEC_SEAL makes it. -EINVAL for an unknown flag;
+ * -EMFILE, -ENFILE, -ENOMEM or -ENOSPC (no inode) with nothing changed.
+ */
+SYSCALL_DEFINE1(memfd_tripwire, unsigned int, flags)
+{
+	if (flags)
+		return -EINVAL;
+	return FD_ADD(O_CLOEXEC, tripwire_alloc_file());
+}
