@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * memfd_tripwire - large folios, PMDs, and collapsing into them
+ */
+#include "path.h"
+
+#define MAX_PROCESSES	16
+
+FIXTURE(huge)
+{
+	int fd;
+	size_t page;
+	size_t len;
+	char *map;
+	struct peer peers[MAX_PROCESSES];	/* the first is the test itself, and unused */
+	int processes;
+};
+
+FIXTURE_VARIANT(huge)
+{
+	size_t folio;
+	int processes;
+};
+
+FIXTURE_VARIANT_ADD(huge, pages_in_1_process) { .folio = 0, .processes = 1 };
+FIXTURE_VARIANT_ADD(huge, pages_in_2_processes) { .folio = 0, .processes = 2 };
+FIXTURE_VARIANT_ADD(huge, pages_in_16_processes) { .folio = 0, .processes = 16 };
+FIXTURE_VARIANT_ADD(huge, mthp_in_1_process) { .folio = 64 << 10, .processes = 1 };
+FIXTURE_VARIANT_ADD(huge, mthp_in_2_processes) { .folio = 64 << 10, .processes = 2 };
+FIXTURE_VARIANT_ADD(huge, mthp_in_16_processes) { .folio = 64 << 10, .processes = 16 };
+FIXTURE_VARIANT_ADD(huge, pmd_in_1_process) { .folio = 2 << 20, .processes = 1 };
+FIXTURE_VARIANT_ADD(huge, pmd_in_2_processes) { .folio = 2 << 20, .processes = 2 };
+FIXTURE_VARIANT_ADD(huge, pmd_in_16_processes) { .folio = 2 << 20, .processes = 16 };
+
+/* Every process faults the memory in by a store: a huge page as a huge page. */
+FIXTURE_SETUP(huge)
+{
+	if (!have_tripwire())
+		SKIP(return, "this kernel has no memfd_tripwire()");
+	self->page = getpagesize();
+	self->len = variant->folio ?: PAGES * self->page;
+	self->fd = memfd_tripwire(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, self->len));
+	self->map = map_aligned(self->fd, self->len);
+	ASSERT_NE(MAP_FAILED, self->map);
+	if (variant->folio && !fault_in_folio(self->map, variant->folio))
+		SKIP(return, "no huge pages of %zu KiB", variant->folio >> 10);
+	store_new(self->map);
+	if (folio_pages_at(self->map, self->page) * self->page != (variant->folio ?: self->page))
+		SKIP(return, "got no folio of %zu KiB", variant->folio >> 10);
+	for (self->processes = 1; self->processes < variant->processes; self->processes++) {
+		struct peer *peer = &self->peers[self->processes];
+
+		ASSERT_TRUE(start_peer(peer));
+		ASSERT_TRUE(tell_peer(peer, self->map, 0, 1));
+	}
+}
+
+FIXTURE_TEARDOWN(huge)
+{
+	while (--self->processes > 0)
+		end_peer(&self->peers[self->processes]);
+	munmap(self->map, self->len);
+	close(self->fd);
+}
+
+static bool tell_process(FIXTURE_DATA(huge) * self, int process, char *from, size_t count)
+{
+	struct order order = { from, self->page, count };
+
+	if (process)
+		return tell_peer(&self->peers[process], from, self->page, count);
+	obey(&order);
+	return true;
+}
+
+/* The processes take turns, page by page. */
+TEST_F(huge, every_page_raises_again_after_each_ack)
+{
+	size_t i;
+
+	for (i = 0; i < self->len / self->page; i++) {
+		ASSERT_EQ(0, ack(self->fd));
+		ASSERT_FALSE(pending(self->fd));
+		ASSERT_TRUE(tell_process(self, i % variant->processes,
+					 self->map + i * self->page, 1));
+		ASSERT_TRUE(pending(self->fd)) TH_LOG("page %zu", i);
+	}
+}
+
+/* All of them were granted all of it. */
+TEST_F(huge, ack_rearms_every_process)
+{
+	size_t pages = self->len / self->page;
+	int i, p;
+
+	for (p = 0; p < variant->processes; p++) {
+		for (i = 0; i < variant->processes; i++)
+			ASSERT_TRUE(tell_process(self, i, self->map, p ? PAGES : pages));
+		ASSERT_EQ(0, ack(self->fd));
+		ASSERT_FALSE(pending(self->fd));
+		ASSERT_TRUE(tell_process(self, p, self->map + p * self->page, 1));
+		ASSERT_TRUE(pending(self->fd)) TH_LOG("process %d", p);
+	}
+}
+
+/* What was unmapped but not flushed yet is still written through the TLB. */
+TEST_F(huge, unmapping_beside_storing_thread_keeps_guarantee)
+{
+	int i, rounds = variant->folio > PAGES * self->page ? 150 : 30;
+	char *view = map_aligned(self->fd, self->len);
+	struct race race;
+
+	ASSERT_NE(MAP_FAILED, view);
+	start_race(_metadata, &race, self->fd, self->map, view);
+	for (i = 0; i < rounds; i++) {
+		await_progress(&race, &race.committed);
+		ASSERT_EQ(0, madvise(self->map, self->len, MADV_DONTNEED));
+		ASSERT_EQ(self->map, mmap(self->map, self->len, PROT_READ | PROT_WRITE,
+					  MAP_SHARED | MAP_FIXED, self->fd, 0));
+	}
+	finish_race(_metadata, &race);
+}
+
+/* The first pages are written, which grants them, and made one huge page. */
+static bool store_and_collapse(FIXTURE_DATA(path) * self, bool armed)
+{
+	struct order some = { self->map, self->page, PAGES };
+
+	if (!grow_to_huge(self))
+		return false;
+	some.from = self->map;
+	obey(&some);
+	return !(armed && ack(self->fd)) && !madvise(self->map, self->len, MADV_COLLAPSE);
+}
+
+TEST_F(path, range_collapsed_while_granted_is_rearmed)
+{
+	size_t i;
+
+	if (!store_and_collapse(self, false))
+		SKIP(return, "no MADV_COLLAPSE: %s", strerror(errno));
+	store_new(self->map);
+	ASSERT_EQ(self->len / self->page, folio_pages_at(self->map, self->page));
+	for (i = 0; i < PAGES; i++)
+		check_store_raises_after_ack(_metadata, self->fd, self->map + i * self->page);
+}
+
+TEST_F(path, range_collapsed_while_armed_stays_armed)
+{
+	if (!store_and_collapse(self, true))
+		SKIP(return, "no MADV_COLLAPSE: %s", strerror(errno));
+	ASSERT_FALSE(pending(self->fd));
+	store_new(self->map);
+	EXPECT_TRUE(pending(self->fd));
+}
+
+/* A hole in the last page makes it small pages again. */
+TEST_F(path, collapsing_beside_stores_and_acks_keeps_guarantee)
+{
+	struct race race;
+	int i, collapsed = 0;
+
+	if (!store_and_collapse(self, false))
+		SKIP(return, "no MADV_COLLAPSE: %s", strerror(errno));
+	start_race(_metadata, &race, self->fd, self->map, self->map);
+	for (i = 0; i < 30; i++) {
+		ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				       self->len - self->page, self->page));
+		collapsed += !madvise(self->map, self->len, MADV_COLLAPSE);
+	}
+	finish_race(_metadata, &race);
+	TH_LOG("collapsed %d times of %d", collapsed, i);
+}
+
+TEST_HARNESS_MAIN

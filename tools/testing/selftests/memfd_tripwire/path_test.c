@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * memfd_tripwire - userfaultfd, mappings, migration, poison, swap, ptrace, futex
+ */
+#include <sys/ptrace.h>
+#include <linux/mman.h>
+#include <linux/futex.h>
+#include <linux/mempolicy.h>
+#include "disk.h"
+#include "path.h"
+
+#ifndef MADV_SOFT_OFFLINE
+# define MADV_SOFT_OFFLINE	101
+#endif
+#ifndef MADV_GUARD_INSTALL
+# define MADV_GUARD_INSTALL	102
+#endif
+
+FIXTURE(fill)
+{
+	int fd;
+	int uffd;
+	size_t page;
+	char *map;
+};
+
+FIXTURE_VARIANT(fill)
+{
+	unsigned long cmd;
+};
+
+FIXTURE_VARIANT_ADD(fill, copy) { .cmd = UFFDIO_COPY };
+FIXTURE_VARIANT_ADD(fill, zeropage) { .cmd = UFFDIO_ZEROPAGE };
+FIXTURE_VARIANT_ADD(fill, continue) { .cmd = UFFDIO_CONTINUE };
+
+FIXTURE_SETUP(fill)
+{
+	bool minor = variant->cmd == UFFDIO_CONTINUE;
+
+	if (!have_tripwire())
+		SKIP(return, "this kernel has no memfd_tripwire()");
+	self->page = getpagesize();
+	self->fd = memfd_tripwire(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, self->page));
+	if (minor)
+		ASSERT_EQ(1, pwrite(self->fd, "x", 1, 0));
+	self->map = map_shared(self->fd, self->page);
+	ASSERT_NE(MAP_FAILED, self->map);
+	self->uffd = open_uffd(self->map, self->page, minor ? UFFDIO_REGISTER_MODE_MINOR :
+						      UFFDIO_REGISTER_MODE_MISSING);
+	if (self->uffd < 0)
+		SKIP(return, "no userfaultfd here: %s", strerror(errno));
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_FALSE(pending(self->fd));
+}
+
+FIXTURE_TEARDOWN(fill)
+{
+	close(self->uffd);
+	munmap(self->map, self->page);
+	close(self->fd);
+}
+
+static bool fill_page(FIXTURE_DATA(fill) * self, unsigned long cmd)
+{
+	return uffd_fill(self->uffd, cmd, self->map, self->page, 'y') == (ssize_t)self->page;
+}
+
+TEST_F(fill, filling_a_page_raises)
+{
+	ASSERT_TRUE(fill_page(self, variant->cmd));
+	EXPECT_TRUE(pending(self->fd));
+}
+
+/* userfaultfd leaves a dirty PTE, and a writable one. */
+TEST_F(fill, store_to_filled_page_raises_after_ack)
+{
+	ASSERT_TRUE(fill_page(self, variant->cmd));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+/* Here it leaves a dirty read-only one, which mprotect(2) makes writable. */
+TEST_F(fill, filled_while_read_only_and_unprotected_after_ack_stays_armed)
+{
+	ASSERT_EQ(0, mprotect(self->map, self->page, PROT_READ));
+	ASSERT_TRUE(fill_page(self, variant->cmd));
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(0, mprotect(self->map, self->page, PROT_READ | PROT_WRITE));
+	ASSERT_FALSE(pending(self->fd));
+	store_new(self->map);
+	EXPECT_TRUE(pending(self->fd));
+}
+
+static int uffd_protect(int uffd, void *start, size_t len, bool protect)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)start, .len = len },
+		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &wp);
+}
+
+TEST_F(path, uffd_wp_resolved_after_ack_stays_armed)
+{
+	int uffd = open_uffd(self->map, self->len, UFFDIO_REGISTER_MODE_WP);
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd-wp of shmem: %s", strerror(errno));
+	store_new(self->map);
+	ASSERT_EQ(0, uffd_protect(uffd, self->map, self->len, true));
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(0, uffd_protect(uffd, self->map, self->len, false));
+	store_new(self->map);
+	EXPECT_TRUE(pending(self->fd));
+	close(uffd);
+}
+
+TEST_F(path, uffd_wp_set_and_resolved_of_armed_page_stays_armed)
+{
+	int uffd = open_uffd(self->map, self->len, UFFDIO_REGISTER_MODE_WP);
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd-wp of shmem: %s", strerror(errno));
+	store_new(self->map);
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(0, uffd_protect(uffd, self->map, self->len, true));
+	ASSERT_EQ(0, uffd_protect(uffd, self->map, self->len, false));
+	store_new(self->map);
+	EXPECT_TRUE(pending(self->fd));
+	close(uffd);
+}
+
+TEST_F(path, copy_file_range_into_file_raises)
+{
+	int from = memfd_create("from", 0);
+	loff_t in = 0, out = 0;
+
+	ASSERT_LE(0, from);
+	ASSERT_EQ(1, pwrite(from, "x", 1, 0));
+	ASSERT_EQ(1, copy_file_range(from, &in, self->fd, &out, 1, 0));
+	EXPECT_TRUE(pending(self->fd));
+	close(from);
+}
+
+TEST_F(path, mapping_moved_after_ack_stays_armed)
+{
+	char *target = mmap(NULL, self->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, target);
+	store_new(self->map);
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(target, mremap(self->map, self->len, self->len,
+				 MREMAP_MAYMOVE | MREMAP_FIXED, target));
+	self->map = target;
+	store_new(self->map);
+	EXPECT_TRUE(pending(self->fd));
+}
+
+TEST_F(path, remapped_file_page_is_rearmed)
+{
+	store_new(self->map);
+	if (syscall(__NR_remap_file_pages, self->map, self->page, 0, 1, 0))
+		SKIP(return, "no remap_file_pages(2): %s", strerror(errno));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+	EXPECT_EQ(load(self->map), load(self->map + self->page));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+/* Three VMAs with one page table, and then one VMA again. */
+TEST_F(path, split_and_merged_mapping_is_rearmed)
+{
+	char *middle = self->map + PAGES / 2 * self->page;
+	struct order all = { self->map, self->page, PAGES };
+	int i;
+
+	obey(&all);
+	ASSERT_EQ(0, mprotect(middle, self->page, PROT_READ));
+	ASSERT_EQ(0, ack(self->fd));
+	for (i = 0; i < PAGES; i++) {
+		if (i == PAGES / 2)
+			ASSERT_EQ(0, mprotect(middle, self->page, PROT_READ | PROT_WRITE));
+		check_store_raises_after_ack(_metadata, self->fd, self->map + i * self->page);
+	}
+}
+
+/* fork(2) copies the page table of a VMA with guards, writable PTEs and all. */
+TEST_F(path, page_table_copied_by_fork_for_guards_is_rearmed)
+{
+	struct peer peer;
+
+	store_new(self->map);
+	if (madvise(self->map + self->page, self->page, MADV_GUARD_INSTALL))
+		SKIP(return, "no MADV_GUARD_INSTALL: %s", strerror(errno));
+	ASSERT_TRUE(start_peer(&peer));
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_TRUE(tell_peer(&peer, self->map, 0, 1));
+	EXPECT_TRUE(pending(self->fd));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+	end_peer(&peer);
+}
+
+/* The child's copy may be made while an ACK walks the mappings. */
+TEST_F(path, fork_with_guards_racing_acks_loses_no_grant)
+{
+	struct race race;
+	struct peer peer;
+	int i;
+
+	if (madvise(self->map + PAGES / 2 * self->page, self->page, MADV_GUARD_INSTALL))
+		SKIP(return, "no MADV_GUARD_INSTALL: %s", strerror(errno));
+	start_race(_metadata, &race, self->fd, NULL, self->map);
+	for (i = 0; i < 30; i++) {
+		store_new(self->map);
+		ASSERT_TRUE(start_peer(&peer));
+		ASSERT_TRUE(ack_until_quiet(self->fd));
+		ASSERT_TRUE(tell_peer(&peer, self->map, 0, 1));
+		EXPECT_TRUE(pending_within(self->fd, PATIENCE_MS)) TH_LOG("round %d", i);
+		end_peer(&peer);
+	}
+	finish_race(_metadata, &race);
+}
+
+#define NO_NODES	"no migration to a second node (numa=fake=2): %s"
+
+static long move_page(void *page, int node)
+{
+	int status = -ENOENT;
+
+	if (syscall(__NR_move_pages, 0, 1, &page, &node, &status, MPOL_MF_MOVE))
+		return -errno;
+	return status;
+}
+
+/*
+ * To node 1 and on to node 0, so that it moves at least once. 0, or a negative
+ * errno where there is no second node or no migration.
+ */
+static long store_and_move(void *page)
+{
+	long node;
+
+	store_new(page);
+	node = move_page(page, 1);
+	if (node == 1)
+		node = move_page(page, 0);
+	return node > 0 ? -EIO : node;
+}
+
+/* The migration entry of a granted page is writable, and so is the PTE after it. */
+TEST_F(path, page_migrated_while_granted_is_rearmed)
+{
+	long err = store_and_move(self->map);
+
+	if (err)
+		SKIP(return, NO_NODES, strerror(-err));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+TEST_F(path, page_migrated_while_armed_stays_armed)
+{
+	long err = store_and_move(self->map);
+
+	if (err)
+		SKIP(return, NO_NODES, strerror(-err));
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(1, move_page(self->map, 1));
+	store_new(self->map);
+	EXPECT_TRUE(pending(self->fd));
+}
+
+TEST_F(path, migration_racing_stores_and_acks_keeps_guarantee)
+{
+	struct race race;
+	long err = store_and_move(self->map);
+	int i, moved = 0;
+
+	if (err)
+		SKIP(return, NO_NODES, strerror(-err));
+	start_race(_metadata, &race, self->fd, self->map, self->map);
+	for (i = 0; i < 400; i++)
+		moved += move_page(self->map + i % STORED * self->page, i / STORED % 2) >= 0;
+	finish_race(_metadata, &race);
+	EXPECT_LT(0, moved);
+}
+
+TEST_F(path, compaction_racing_stores_and_acks_keeps_guarantee)
+{
+	struct race race;
+	int i;
+
+	if (write_text("/proc/sys/vm/compact_memory", "1"))
+		SKIP(return, "no compaction on demand: %s", strerror(errno));
+	start_race(_metadata, &race, self->fd, self->map, self->map);
+	for (i = 0; i < 5; i++)
+		ASSERT_EQ(0, write_text("/proc/sys/vm/compact_memory", "1"));
+	finish_race(_metadata, &race);
+}
+
+/* Soft offlining migrates just this page, with one node too; a page is lost for it. */
+TEST_F(path, page_soft_offlined_while_granted_is_rearmed)
+{
+	store_new(self->map);
+	if (madvise(self->map, self->page, MADV_SOFT_OFFLINE))
+		SKIP(return, "no soft offlining: %s", strerror(errno));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+TEST_F(path, soft_offlining_racing_stores_and_acks_keeps_guarantee)
+{
+	struct race race;
+	int i, moved = 0;
+
+	store_new(self->map);
+	if (madvise(self->map, self->page, MADV_SOFT_OFFLINE))
+		SKIP(return, "no soft offlining: %s", strerror(errno));
+	start_race(_metadata, &race, self->fd, self->map, self->map);
+	for (i = 0; i < 40; i++)
+		moved += !madvise(self->map + i % STORED * self->page, self->page,
+				  MADV_SOFT_OFFLINE);
+	finish_race(_metadata, &race);
+	EXPECT_LT(0, moved);
+}
+
+/* In a child, for SIGBUS may come to whoever maps the page; it loses a page. */
+TEST_F(path, poisoned_page_hangs_neither_poll_nor_ack)
+{
+	pid_t child = fork();
+	int status;
+
+	ASSERT_LE(0, child);
+	if (!child) {
+		signal(SIGBUS, SIG_DFL);
+		store_new(self->map);
+		if (madvise(self->map, self->page, MADV_HWPOISON))
+			_exit(errno);
+		store_new(self->map);
+		_exit(0);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		SKIP(return, "no MADV_HWPOISON: %s", strerror(WEXITSTATUS(status)));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	check_store_raises_after_ack(_metadata, self->fd, self->map + self->page);
+}
+
+FIXTURE(swap)
+{
+	int fd;
+	size_t page;
+	size_t len;
+	char *map;
+	struct disk disk;
+};
+
+/* With one granted page. */
+FIXTURE_SETUP(swap)
+{
+	if (!have_tripwire())
+		SKIP(return, "this kernel has no memfd_tripwire()");
+	if (!have_swap(&self->disk))
+		SKIP(return, "no swap, and no free RAM disk for it (brd)");
+	self->page = getpagesize();
+	self->len = PAGES * self->page;
+	self->fd = memfd_tripwire(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, self->len));
+	self->map = map_shared(self->fd, self->len);
+	ASSERT_NE(MAP_FAILED, self->map);
+	store_new(self->map);
+}
+
+FIXTURE_TEARDOWN(swap)
+{
+	end_swap(&self->disk);
+	munmap(self->map, self->len);
+	close(self->fd);
+}
+
+/* Reclaim leaves alone what was just referenced: it may take more than one try. */
+static bool page_out(void *where, size_t page)
+{
+	unsigned char resident = 1;
+	int i;
+
+	for (i = 0; i < 100 && (resident & 1); i++) {
+		if (madvise(where, page, MADV_PAGEOUT) || mincore(where, page, &resident))
+			return false;
+		sched_yield();
+	}
+	return !(resident & 1);
+}
+
+TEST_F(swap, page_swapped_out_while_granted_is_rearmed)
+{
+	ASSERT_TRUE(page_out(self->map, self->page));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+TEST_F(swap, page_swapped_out_and_in_while_granted_is_rearmed)
+{
+	ASSERT_TRUE(page_out(self->map, self->page));
+	EXPECT_NE(0, load(self->map));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+/* Marks are what cachestat(2) counts as dirty; in swap nothing else would end them. */
+TEST_F(swap, ack_takes_marks_off_what_is_in_swap)
+{
+	struct cachestat_range range = { .off = 0, .len = 0 };
+	struct cachestat stat;
+
+	ASSERT_TRUE(page_out(self->map, self->page));
+	ASSERT_EQ(0, ack(self->fd));
+	EXPECT_NE(0, load(self->map));
+	ASSERT_EQ(0, syscall(__NR_cachestat, self->fd, &range, &stat, 0));
+	EXPECT_EQ(0, stat.nr_dirty);
+}
+
+TEST_F(swap, swap_in_raises_nothing_and_leaves_page_armed)
+{
+	ASSERT_TRUE(page_out(self->map, self->page));
+	ASSERT_EQ(0, ack(self->fd));
+	EXPECT_NE(0, load(self->map));
+	EXPECT_FALSE(pending(self->fd));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+TEST_F(swap, pageout_racing_stores_and_acks_keeps_guarantee)
+{
+	struct race race;
+	int i;
+
+	start_race(_metadata, &race, self->fd, self->map, self->map);
+	for (i = 0; i < 300; i++)
+		ASSERT_EQ(0, madvise(self->map, self->len, MADV_PAGEOUT));
+	finish_race(_metadata, &race);
+}
+
+TEST_F(path, ptrace_poke_raises)
+{
+	struct peer peer;
+
+	ASSERT_TRUE(start_peer(&peer));
+	ASSERT_EQ(0, ptrace(PTRACE_ATTACH, peer.pid, NULL, NULL));
+	ASSERT_EQ(peer.pid, waitpid(peer.pid, NULL, 0));
+	ASSERT_EQ(0, ptrace(PTRACE_POKEDATA, peer.pid, self->map, 42l));
+	EXPECT_TRUE(pending(self->fd));
+	ASSERT_EQ(0, ack(self->fd));
+	EXPECT_EQ(42, load(self->map));
+	ASSERT_EQ(0, ptrace(PTRACE_POKEDATA, peer.pid, self->map, 43l));
+	EXPECT_TRUE(pending(self->fd));
+	end_peer(&peer);
+}
+
+TEST_F(path, write_to_proc_mem_raises)
+{
+	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+
+	ASSERT_LE(0, mem);
+	store_new(self->map);
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(1, pwrite(mem, "x", 1, (uintptr_t)self->map));
+	EXPECT_TRUE(pending(self->fd));
+	close(mem);
+}
+
+TEST_F(path, store_raises_after_ack_of_populated_pages)
+{
+	int i;
+
+	ASSERT_EQ(0, madvise(self->map, self->len, MADV_POPULATE_WRITE));
+	for (i = 0; i < PAGES; i++)
+		check_store_raises_after_ack(_metadata, self->fd, self->map + i * self->page);
+}
+
+TEST_F(path, store_raises_after_ack_of_futex_waker)
+{
+	ASSERT_EQ(0, syscall(__NR_futex, self->map, FUTEX_WAKE, 1, NULL, NULL, 0));
+	check_store_raises_after_ack(_metadata, self->fd, self->map);
+}
+
+TEST_F(path, futex_operation_raises)
+{
+	ASSERT_EQ(0, load(self->map));
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(0, syscall(__NR_futex, self->map + self->page, FUTEX_WAKE_OP, 1, 1L, self->map,
+			     FUTEX_OP(FUTEX_OP_SET, 42, FUTEX_OP_CMP_EQ, 0)));
+	EXPECT_EQ(42, load(self->map));
+	EXPECT_TRUE(pending(self->fd));
+}
+
+TEST_HARNESS_MAIN

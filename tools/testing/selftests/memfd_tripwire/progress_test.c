@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * memfd_tripwire - the producer gets on, however busy the consumers are
+ */
+#include <sys/wait.h>
+#include "kselftest_harness.h"
+#include "tripwire.h"
+
+#define MAX_LOOPS	8
+#define STORES		3000
+#define MAX_FAULTS	3000		/* of one store, in a row */
+
+FIXTURE(tripwire)
+{
+	int fd;
+	size_t page;
+	char *map;
+	uint64_t *where;
+	pid_t loops[MAX_LOOPS];
+};
+
+FIXTURE_VARIANT(tripwire)
+{
+	int loops;
+	bool crossing;		/* a store to two pages, which must both be granted */
+};
+
+FIXTURE_VARIANT_ADD(tripwire, one_loop)
+{
+	.loops = 1,
+};
+
+FIXTURE_VARIANT_ADD(tripwire, eight_loops)
+{
+	.loops = 8,
+};
+
+FIXTURE_VARIANT_ADD(tripwire, one_loop_two_pages)
+{
+	.loops = 1,
+	.crossing = true,
+};
+
+FIXTURE_VARIANT_ADD(tripwire, eight_loops_two_pages)
+{
+	.loops = 8,
+	.crossing = true,
+};
+
+/* Ends only if it saw a store land after its ACK and was never told. */
+static void ack_loop(int fd, const void *where)
+{
+	uint64_t before;
+
+	while (!ack(fd)) {
+		before = load(where);
+		if (load(where) != before && !pending_within(fd, 1000))
+			break;
+	}
+	_exit(1);
+}
+
+FIXTURE_SETUP(tripwire)
+{
+	int i;
+
+	if (!have_tripwire())
+		SKIP(return, "this kernel has no memfd_tripwire()");
+	self->page = getpagesize();
+	self->fd = memfd_tripwire(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, 2 * self->page));
+	self->map = map_shared(self->fd, 2 * self->page);
+	ASSERT_NE(MAP_FAILED, self->map);
+	self->where = (void *)(self->map + self->page - (variant->crossing ? 4 : 8));
+	for (i = 0; i < variant->loops; i++) {
+		self->loops[i] = fork_child();
+		ASSERT_LE(0, self->loops[i]);
+		if (!self->loops[i])
+			ack_loop(reopen(self->fd, O_RDONLY), self->where);
+	}
+}
+
+FIXTURE_TEARDOWN(tripwire)
+{
+	int i;
+
+	for (i = 0; i < variant->loops; i++) {
+		kill(self->loops[i], SIGKILL);
+		waitpid(self->loops[i], NULL, 0);
+	}
+	close(self->fd);
+}
+
+TEST_F_TIMEOUT(tripwire, store_completes_against_ack_loops, 30)
+{
+	long before, faults, worst = 0, all = 0;
+	int i;
+
+	for (i = 1; i <= STORES; i++) {
+		before = minor_faults();
+		store(self->where, i);
+		faults = minor_faults() - before;
+		all += faults;
+		worst = faults > worst ? faults : worst;
+		ASSERT_EQ(i, load(self->where));
+	}
+	TH_LOG("%d ACK loops: %ld faults for %d stores, %ld for one at worst",
+	       variant->loops, all, STORES, worst);
+	EXPECT_GE(MAX_FAULTS, worst);
+}
+
+/* What an ACK left granted for the producer's sake is told of again, and ends. */
+TEST_F_TIMEOUT(tripwire, what_is_left_granted_is_told_of_until_nobody_writes, 60)
+{
+	int i, quiet = 0;
+
+	for (i = 0; i < STORES; i++) {
+		minor_faults();		/* as busy as in the other test */
+		store(self->where, i);
+	}
+	usleep(1500000);
+	for (i = 0; i < variant->loops; i++)
+		EXPECT_EQ(0, waitpid(self->loops[i], NULL, WNOHANG)) TH_LOG("loop %d gave up", i);
+
+	for (i = 0; i < 1000 && quiet < 3; i++) {
+		quiet = pending_within(self->fd, 20) ? 0 : quiet + 1;
+		ASSERT_EQ(0, ack(self->fd));
+	}
+	EXPECT_EQ(3, quiet);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * memfd_tripwire - the guarantee, while producers and consumers race
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include "kselftest_harness.h"
+#include "tripwire.h"
+
+#define ROUNDS		1000
+#define BURSTS		3000
+#define READS		3000
+#define WRITERS		4
+#define READERS		2
+#define PATIENCE_MS	10000
+
+/* In ordinary shared memory: what the sides tell each other behind the fd. */
+struct board {
+	uint64_t echo;			/* the last value that the consumer saw */
+	uint64_t committed[WRITERS];	/* stored before this was */
+	uint64_t hold;			/* readers for whom the writers store nothing */
+	uint64_t done;			/* who is through, or all of them */
+};
+
+FIXTURE(tripwire)
+{
+	int fd;
+	size_t page;
+	size_t len;
+	char *map;
+	struct board *board;
+};
+
+FIXTURE_SETUP(tripwire)
+{
+	if (!have_tripwire())
+		SKIP(return, "this kernel has no memfd_tripwire()");
+	self->page = getpagesize();
+	self->len = WRITERS * self->page;
+	self->fd = memfd_tripwire(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, self->len));
+	self->map = map_shared(self->fd, self->len);
+	ASSERT_NE(MAP_FAILED, self->map);
+	self->board = mmap(NULL, sizeof(*self->board), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->board);
+	ASSERT_EQ(0, ack(self->fd));
+}
+
+FIXTURE_TEARDOWN(tripwire)
+{
+	close(self->fd);
+}
+
+static void wait_for_echo(const struct board *board, uint64_t value)
+{
+	while (load(&board->echo) < value)
+		sched_yield();
+}
+
+static uint64_t pseudo_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005ull + 1442695040888963407ull;
+	return *state >> 33;
+}
+
+TEST_F(tripwire, lock_step_rounds_raise_one_by_one)
+{
+	pid_t child = fork_child();
+	unsigned long long i;
+
+	ASSERT_LE(0, child);
+	if (!child) {
+		for (i = 1; i <= ROUNDS; i++) {
+			store(self->map, i);
+			wait_for_echo(self->board, i);
+		}
+		_exit(0);
+	}
+	for (i = 1; i <= ROUNDS; i++) {
+		ASSERT_TRUE(pending_within(self->fd, PATIENCE_MS)) TH_LOG("round %llu", i);
+		/* The event may come before the store lands; then it comes twice. */
+		do {
+			ASSERT_EQ(0, ack(self->fd));
+		} while (load(self->map) < i &&
+			 pending_within(self->fd, PATIENCE_MS));
+		ASSERT_EQ(i, load(self->map));
+		store(&self->board->echo, i);
+	}
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
+}
+
+/*
+ * A producer that stores without waiting, in bursts of random length and to
+ * random pages; a consumer that ACKs as fast as it can. A lost event shows as a
+ * burst whose last value is never seen.
+ */
+TEST_F_TIMEOUT(tripwire, burst_against_ack_loop_loses_no_event, 120)
+{
+	pid_t child = fork_child();
+	uint64_t seen = 0, state = 1, last = 0, i, burst;
+
+	ASSERT_LE(0, child);
+	if (!child) {
+		for (burst = 0; burst < BURSTS; burst++) {
+			for (i = pseudo_random(&state) % 32 + 1; i; i--) {
+				last++;
+				store(self->map + last % WRITERS * self->page, last);
+			}
+			store(&self->board->committed[0], last);
+			wait_for_echo(self->board, last);
+		}
+		store(&self->board->done, 1);
+		_exit(0);
+	}
+	while (!load(&self->board->done)) {
+		/* What was stored by now and is not seen yet has an event. */
+		last = load(&self->board->committed[0]);
+		if (!pending_within(self->fd, 100)) {
+			ASSERT_LE(last, seen);
+			continue;
+		}
+		ASSERT_EQ(0, ack(self->fd));
+		for (i = 0; i < WRITERS; i++) {
+			uint64_t value = load(self->map + i * self->page);
+
+			if (value > seen)
+				seen = value;
+		}
+		store(&self->board->echo, seen);
+	}
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
+}
+
+/* The event may be late, but must not be that of a later store: there are few meanwhile. */
+static bool told(int fd, struct board *board)
+{
+	bool in_time;
+
+	__atomic_add_fetch(&board->hold, 1, __ATOMIC_RELEASE);
+	in_time = pending_within(fd, PATIENCE_MS);
+	__atomic_sub_fetch(&board->hold, 1, __ATOMIC_RELEASE);
+	return in_time;
+}
+
+/*
+ * The guarantee as it is written. What was committed before an ACK is visible
+ * after it; and what appears after an ACK has an event pending.
+ */
+static const char *reader(int fd, const char *map, size_t page, struct board *board,
+			  int writers, unsigned long *late)
+{
+	uint64_t before[WRITERS], after[WRITERS];
+	bool changed;
+	int i, round;
+
+	for (round = 0; round < READS; round++) {
+		for (i = 0; i < writers; i++)
+			before[i] = load(&board->committed[i]);
+		if (ack(fd))
+			return "ACK failed";
+		for (i = 0; i < writers; i++) {
+			after[i] = load(map + i * page);
+			if (after[i] < before[i])
+				return "a store committed before the ACK is not visible after it";
+		}
+		if (round % 2)		/* let the writers go on, now and then */
+			sched_yield();
+		changed = false;
+		for (i = 0; i < writers; i++)
+			changed |= load(map + i * page) != after[i];
+		if (changed && !pending(fd) && !told(fd, board))
+			return "a store landed after the ACK and raised no event";
+		*late += changed;
+	}
+	return NULL;
+}
+
+static void race(struct __test_metadata *_metadata, FIXTURE_DATA(tripwire) * self,
+		 int writers, bool by_write)
+{
+	pid_t children[WRITERS + READERS];
+	int i, status;
+
+	for (i = 0; i < writers + READERS; i++) {
+		unsigned long late = 0;
+		const char *wrong;
+		uint64_t n;
+		int fd;
+
+		children[i] = fork_child();
+		ASSERT_LE(0, children[i]);
+		if (children[i])
+			continue;
+		for (n = 1; i < writers && load(&self->board->done) < READERS; n++) {
+			while (load(&self->board->hold))
+				sched_yield();
+			if (!by_write)
+				store(self->map + i * self->page, n);
+			else if (pwrite(self->fd, &n, sizeof(n), i * self->page) != sizeof(n))
+				_exit(1);
+			store(&self->board->committed[i], n);
+		}
+		if (i < writers)
+			_exit(0);
+
+		fd = reopen(self->fd, O_RDONLY);
+		wrong = reader(fd, self->map, self->page, self->board,
+			       writers, &late);
+		__atomic_add_fetch(&self->board->done, 1, __ATOMIC_RELEASE);
+		TH_LOG("%lu of %d ACKs had a store land right after, with its event%s%s",
+		       late, READS, wrong ? "; WRONG: " : "", wrong ?: "");
+		_exit(!!wrong);
+	}
+	for (i = 0; i < writers + READERS; i++) {
+		ASSERT_EQ(children[i], waitpid(children[i], &status, 0));
+		EXPECT_EQ(0, status);
+	}
+}
+
+TEST_F_TIMEOUT(tripwire, stores_are_visible_or_pending, 120)
+{
+	race(_metadata, self, WRITERS, false);
+}
+
+/* No event of another writer can stand in for one that is lost. */
+TEST_F_TIMEOUT(tripwire, stores_of_one_writer_are_visible_or_pending, 120)
+{
+	race(_metadata, self, 1, false);
+}
+
+TEST_F_TIMEOUT(tripwire, writes_are_visible_or_pending, 120)
+{
+	race(_metadata, self, WRITERS, true);
+}
+
+struct thread_arg {
+	char *map;
+	uint64_t stop;
+};
+
+static void *store_loop(void *data)
+{
+	struct thread_arg *arg = data;
+	uint64_t value = 0;
+
+	while (!load(&arg->stop))
+		store(arg->map, ++value);
+	return NULL;
+}
+
+/*
+ * Threads share a page table: a grant to one is a grant to all. The reader's
+ * invariant must hold against a thread that never faults itself. It may store
+ * before the other one, whose fault made the grant, has raised the event.
+ */
+TEST_F_TIMEOUT(tripwire, threads_of_one_mm_raise_or_are_visible, 120)
+{
+	struct thread_arg arg = { .map = self->map };
+	pthread_t threads[2];
+	uint64_t after, late;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, store_loop, &arg));
+	for (i = 0; i < 5000; i++) {
+		ASSERT_EQ(0, ack(self->fd));
+		after = load(self->map);
+		late = load(self->map);
+		if (late != after)
+			ASSERT_TRUE(pending_within(self->fd, PATIENCE_MS)) TH_LOG("round %d", i);
+	}
+	store(&arg.stop, 1);
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_join(threads[i], NULL));
+}
+
+/*
+ * Pages come and go under the store loop: punch, truncate, ACK. It all goes on, and
+ * what is stored afterwards raises; what punch and truncate raise is for event_test,
+ * as the stores raise here too.
+ */
+TEST_F_TIMEOUT(tripwire, punch_and_truncate_race_with_stores_and_acks, 120)
+{
+	pid_t child = fork_child();
+	int i, status;
+
+	ASSERT_LE(0, child);
+	if (!child) {
+		uint64_t n;
+
+		for (n = 1; load(&self->board->echo) == 0; n++)
+			store(self->map + n % 2 * self->page, n);
+		_exit(0);
+	}
+	for (i = 0; i < 1000; i++) {
+		ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE |
+				       FALLOC_FL_KEEP_SIZE, 0, self->page));
+		ASSERT_EQ(0, ack(self->fd));
+		ASSERT_EQ(0, ftruncate(self->fd, 2 * self->page));
+		ASSERT_EQ(0, ftruncate(self->fd, self->len));
+		ASSERT_EQ(0, ack(self->fd));
+	}
+	store(&self->board->echo, 1);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_TRUE(ack_until_quiet(self->fd));
+	store(self->map, 1);
+	EXPECT_TRUE(pending(self->fd));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * memfd_tripwire - what the tests share
+ */
+#ifndef SELFTEST_TRIPWIRE_H
+#define SELFTEST_TRIPWIRE_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/memfd_tripwire.h>
+#include <linux/userfaultfd.h>
+
+#ifndef __NR_memfd_tripwire
+# ifdef __alpha__
+#  define __NR_memfd_tripwire	583
+# else
+#  define __NR_memfd_tripwire	473
+# endif
+#endif
+
+#ifndef F_SEAL_EXEC
+# define F_SEAL_EXEC	0x0020
+#endif
+
+static inline int memfd_tripwire(unsigned int flags)
+{
+	return syscall(__NR_memfd_tripwire, flags);
+}
+
+static inline int ack(int fd)
+{
+	return ioctl(fd, MEMFD_TRIPWIRE_ACK, 0);
+}
+
+/* Another kernel may have given our number to another call: ask the fd. */
+static inline bool have_tripwire(void)
+{
+	int fd = memfd_tripwire(0);
+	bool have = fd >= 0 && !ack(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return have;
+}
+
+/* Wait for an event for @timeout_ms at most; 0 looks once. */
+static inline bool pending_within(int fd, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, timeout_ms) == 1 && (pfd.revents & POLLIN);
+}
+
+static inline bool pending(int fd)
+{
+	return pending_within(fd, 0);
+}
+
+/*
+ * After a race a folio may still be granted, which the kernel tells once more: ACK
+ * until it is quiet. False if that never comes.
+ */
+static inline bool ack_until_quiet(int fd)
+{
+	int i;
+
+	for (i = 0; i < 50 && !ack(fd); i++)
+		if (!pending_within(fd, 20))
+			return true;
+	return false;
+}
+
+/* A new open file description of the file behind @fd. */
+static inline int reopen(int fd, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_CLOEXEC);
+}
+
+static inline void *map_shared(int fd, size_t len)
+{
+	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+static inline void store(void *where, uint64_t value)
+{
+	__atomic_store_n((uint64_t *)where, value, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t load(const void *where)
+{
+	return __atomic_load_n((const uint64_t *)where, __ATOMIC_ACQUIRE);
+}
+
+/* fork(2) of a child that does not outlive its parent, whatever becomes of the test. */
+static inline pid_t fork_child(void)
+{
+	pid_t parent = getpid(), child = fork();
+
+	if (!child && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		_exit(1);
+	return child;
+}
+
+/* 0; or -1 if there is no such file, it may not be written, or it refuses. */
+static inline int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t written;
+
+	if (fd < 0)
+		return -1;
+	written = write(fd, text, strlen(text));
+	close(fd);
+	return written < 0 ? -1 : 0;
+}
+
+/* A userfaultfd on the range, or -1 with errno. */
+static inline int open_uffd(void *start, size_t len, uint64_t mode)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)start, .len = len }, .mode = mode,
+	};
+	int err, fd;
+
+	/* One that may block is always in error to poll(2). */
+	fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -1;
+	if (!ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &reg))
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+/* Bytes filled, or -1 with errno; UFFDIO_COPY makes each of them @byte. */
+static inline ssize_t uffd_fill(int uffd, unsigned long cmd, void *where, size_t len, char byte)
+{
+	struct uffdio_range range = { .start = (uintptr_t)where, .len = len };
+	struct uffdio_zeropage zeropage = { .range = range };
+	struct uffdio_continue minor = { .range = range };
+	struct uffdio_copy copy = { .dst = range.start, .len = len };
+	void *source;
+	int ret;
+
+	if (cmd == UFFDIO_ZEROPAGE)
+		return ioctl(uffd, cmd, &zeropage) ? -1 : zeropage.zeropage;
+	if (cmd == UFFDIO_CONTINUE)
+		return ioctl(uffd, cmd, &minor) ? -1 : minor.mapped;
+	source = malloc(len);
+	memset(source, byte, len);
+	copy.src = (uintptr_t)source;
+	ret = ioctl(uffd, UFFDIO_COPY, &copy);
+	free(source);
+	return ret && copy.copy <= 0 ? -1 : copy.copy;
+}
+
+static inline uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static inline long minor_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+#endif /* SELFTEST_TRIPWIRE_H */
