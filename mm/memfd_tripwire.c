@@ -3,28 +3,28 @@
  * memfd_tripwire - memory that tells when it is written
  */
 
-#include <linux/atomic.h>
 #include <linux/cleanup.h>
 #include <linux/compat.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/hash.h>
-#include <linux/hrtimer.h>
 #include <linux/init.h>
 #include <linux/memfd.h>
 #include <linux/memfd_tripwire.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/poll.h>
-#include <linux/shmem_fs.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/syscalls.h>
 #include <linux/userfaultfd_k.h>
-#include <linux/wait.h>
 #include <uapi/linux/memfd.h>
 #include <uapi/linux/memfd_tripwire.h>
 
 #include "internal.h"
+#include "memfd_tripwire.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/memfd_tripwire.h>
 
 /**
  * DOC: Theory of operation
@@ -62,6 +62,8 @@
  * description remembers up to which of them it has acknowledged. It is
  * signalled while the two differ. An ACK re-arms for all, but clears only its
  * own event. The creator starts clear, a description opened later signalled.
+ * Watches, in memfd_tripwire_watch.c, are consumers of a part of the file, and
+ * their read(2) is the ACK. A file may have no other consumers than those.
  *
  * Ordering: a fault sets the mark, makes the PTE writable and then raises the
  * event; all three with the folio locked. An ACK notes the event count, looks
@@ -71,71 +73,33 @@
  * event that is newer than the noted one. Contents that change by other ways
  * than a PTE (write(2), hole punch, truncation) are raised after the change.
  *
- * Two kinds of folios keep their grant over an ACK, and have the event raised
- * again by a timer: those that are pinned, for what is written through a pin
- * does not fault; and those that ACKs have met in the middle of a fault many
- * times in quick succession, so that a producer gets to its store however busy
- * the consumers are.
+ * Some folios keep their grant over an ACK, and have the event raised again by a
+ * timer: those that are pinned, for what is written through a pin does not fault;
+ * and all, for a moment, when ACKs have met a fault many times in quick
+ * succession, so that a producer gets to its store however busy the consumers are.
  *
  * Locks: mmap_lock or the VMA's -> folio lock -> i_mmap_rwsem -> page table
- * lock; folio lock -> i_pages. An ACK locks folios in batches, and waits only for
- * the first of a batch. Raising takes the lock of the wait queue alone: it happens
- * under page table locks and in the timer, with interrupts in any state. No lock
- * is held for the inode as a whole; ACKs meet at the folios only.
+ * lock -> i_pages -> lock of the watches -> wait queues. An ACK locks folios in
+ * batches, and waits only for the first of a batch. Raising happens under page
+ * table locks and in the timer, with interrupts in any state. No lock is held for
+ * the inode as a whole while an ACK works; ACKs meet at the folios.
  */
 
 /* Unused on shmem, which has no writeback but to swap. */
 #define TRIPWIRE_GRANTED	PAGECACHE_TAG_DIRTY
 
-#define TRIPWIRE_BATCH		64	/* folios that an ACK locks at a time */
-
 /*
- * A folio that ACKs have met in the middle of a fault so many times, each so soon
- * after the last, is left granted for a while. The producer needs a fraction of it
- * to get from the fault to its store.
+ * ACKs that have met a fault so many times, each so soon after the last, leave
+ * everything granted for a while. The producer needs a fraction of it to get from
+ * the fault to its store, even if that is to two pages.
  */
 #define TRIPWIRE_HOT_STREAK	8
 #define TRIPWIRE_HOT_SOON	(100 * NSEC_PER_USEC)
 #define TRIPWIRE_HOT_WINDOW	(50 * NSEC_PER_USEC)
-#define TRIPWIRE_HOT_BITS	2
 
 /* How long until pinned folios are told of again: doubles while they are. */
 #define TRIPWIRE_PIN_MIN	(1 * NSEC_PER_MSEC)
 #define TRIPWIRE_PIN_MAX	(64 * NSEC_PER_MSEC)
-
-/**
- * struct tripwire_hot - a folio that ACKs have met in the middle of a fault
- * @index: Of the folio, in pages.
- * @streak: How often in quick succession.
- * @met: When last, in ns.
- * @until: Leave it granted until then, in ns.
- *
- * Lossy, without a lock: who is mistaken revokes, or raises, once more.
- */
-struct tripwire_hot {
-	pgoff_t index;
-	unsigned int streak;
-	u64 met;
-	u64 until;
-};
-
-/**
- * struct memfd_tripwire - what the inode owns
- * @events: Changes so far, starting at 1; bumped by each raise. Lockless.
- * @wait: Where the consumers of all descriptions sleep.
- * @retell: Raises for what the last ACK had to leave granted.
- * @pin_delay: The next delay for pinned folios, in ns. Lockless.
- * @hot_until: The latest @until of @hot. Lockless.
- * @hot: What ACKs have met in the middle of a fault, by a hash of the index.
- */
-struct memfd_tripwire {
-	atomic64_t events;
-	wait_queue_head_t wait;
-	struct hrtimer retell;
-	u64 pin_delay;
-	u64 hot_until;
-	struct tripwire_hot hot[1 << TRIPWIRE_HOT_BITS];
-};
 
 /**
  * struct tripwire_consumer - what an open file description owns
@@ -147,27 +111,47 @@ struct tripwire_consumer {
 };
 
 static struct file_operations tripwire_fops __ro_after_init;
+static struct file_operations tripwire_watch_only_fops __ro_after_init;
 static struct vm_operations_struct tripwire_vm_ops __ro_after_init;
 #ifdef CONFIG_USERFAULTFD
 static struct vm_uffd_ops tripwire_uffd_ops __ro_after_init;
 #endif
 
-static struct memfd_tripwire *tripwire_of(struct inode *inode)
+static struct tripwire_range tripwire_folio_range(struct folio *folio)
 {
-	return SHMEM_I(inode)->tripwire;
+	return (struct tripwire_range){ folio->index, folio_next_index(folio) - 1 };
 }
 
-/* Any context: dirty_folio comes under page table locks. */
-static void tripwire_raise(struct memfd_tripwire *tripwire)
+static void tripwire_wake(struct memfd_tripwire *tripwire)
 {
+	/* The event comes before the look for sleepers, see tripwire_poll(). */
+	if (waitqueue_active(&tripwire->wait))
+		wake_up_poll(&tripwire->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+/* Raise for a change of @range. Any context: dirty_folio comes under page table locks. */
+static void tripwire_raise(struct inode *inode, struct tripwire_range range)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(inode);
+
 	/*
 	 * Fully ordered: what changed comes before the event that tells of it,
 	 * see tripwire_ack().
 	 */
 	atomic64_inc_return(&tripwire->events);
-	/* And the event before the look for sleepers, see tripwire_poll(). */
-	if (waitqueue_active(&tripwire->wait))
-		wake_up_poll(&tripwire->wait, EPOLLIN | EPOLLRDNORM);
+	tripwire_wake(tripwire);
+	if (tripwire_has_watches(tripwire))
+		tripwire_tell_watches(tripwire, range);
+	trace_memfd_tripwire_trip(inode, range.start, range.last);
+}
+
+static void tripwire_grant(struct address_space *mapping, struct folio *folio)
+{
+	unsigned long flags;
+
+	xa_lock_irqsave(&mapping->i_pages, flags);
+	__xa_set_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED);
+	xa_unlock_irqrestore(&mapping->i_pages, flags);
 }
 
 /**
@@ -180,6 +164,8 @@ static void tripwire_raise(struct memfd_tripwire *tripwire)
  * as the guarantee allows, so that the producer gets to its store before an ACK
  * gets to the folio.
  *
+ * What was written by other means is marked here, so that watches report it.
+ *
  * Context: Any; often under a page table lock.
  * Return: True if the folio was newly dirtied.
  */
@@ -188,34 +174,47 @@ bool memfd_tripwire_dirty_folio(struct address_space *mapping,
 {
 	bool dirtied = noop_dirty_folio(mapping, folio);
 
-	if (mapping_writes_tracked(mapping))
-		tripwire_raise(tripwire_of(mapping->host));
+	if (mapping_writes_tracked(mapping)) {
+		if (tripwire_has_watches(tripwire_of(mapping->host)))
+			tripwire_grant(mapping, folio);
+		tripwire_raise(mapping->host, tripwire_folio_range(folio));
+	}
 	return dirtied;
 }
 
 /**
  * memfd_tripwire_changed - tell of a change that dirties no folio
  * @inode: A shmem inode whose size changed or into which a hole was punched.
+ * @start: Where the change begins, in bytes.
+ * @end: Where it ends, in bytes, exclusive.
  *
  * Context: After the change. Does nothing if @inode is no memfd_tripwire.
  */
-void memfd_tripwire_changed(struct inode *inode)
+void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 {
-	if (mapping_writes_tracked(inode->i_mapping))
-		tripwire_raise(tripwire_of(inode));
-}
+	struct tripwire_range range = { start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT };
 
-static void tripwire_grant(struct address_space *mapping, struct folio *folio)
-{
-	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
-	xa_lock_irq(&mapping->i_pages);
-	__xa_set_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED);
-	xa_unlock_irq(&mapping->i_pages);
+	if (!mapping_writes_tracked(inode->i_mapping))
+		return;
+	/* The marks went with the folios. */
+	tripwire_log_to_watches(tripwire_of(inode), range, NULL);
+	tripwire_raise(inode, range);
 }
 
 static enum hrtimer_restart tripwire_retell(struct hrtimer *timer)
 {
-	tripwire_raise(container_of(timer, struct memfd_tripwire, retell));
+	struct memfd_tripwire *tripwire = container_of(timer, struct memfd_tripwire, retell);
+	bool file;
+
+	scoped_guard(spinlock_irqsave, &tripwire->lock) {
+		file = tripwire->retell_file;
+		tripwire->retell_file = false;
+	}
+	if (file) {
+		atomic64_inc_return(&tripwire->events);
+		tripwire_wake(tripwire);
+	}
+	tripwire_retell_watches(tripwire);
 	return HRTIMER_NORESTART;
 }
 
@@ -232,90 +231,73 @@ static bool tripwire_retell_in(struct memfd_tripwire *tripwire, u64 delay)
 	return true;
 }
 
-static struct tripwire_hot *tripwire_hot_of(struct memfd_tripwire *tripwire,
-					    pgoff_t index)
+/* An ACK has met a fault at @now. Whether that makes the file hot. */
+static bool tripwire_met_fault(struct memfd_tripwire *tripwire, u64 now)
 {
-	return &tripwire->hot[hash_long(index, TRIPWIRE_HOT_BITS)];
-}
-
-/* Whether the folio at @index is to be left granted. */
-static bool tripwire_is_hot(struct memfd_tripwire *tripwire, pgoff_t index,
-			    u64 now)
-{
-	struct tripwire_hot *hot;
-
-	if (likely(now >= READ_ONCE(tripwire->hot_until)))
-		return false;
-	hot = tripwire_hot_of(tripwire, index);
-	return READ_ONCE(hot->index) == index && now < READ_ONCE(hot->until);
-}
-
-/* An ACK has met a fault of the folio at @index. Whether that makes it hot. */
-static bool tripwire_met_fault(struct memfd_tripwire *tripwire, pgoff_t index,
-			       u64 now)
-{
-	struct tripwire_hot *hot = tripwire_hot_of(tripwire, index);
 	unsigned int streak = 1;
 
-	if (READ_ONCE(hot->index) == index &&
-	    now - READ_ONCE(hot->met) < TRIPWIRE_HOT_SOON)
-		streak += READ_ONCE(hot->streak);
-	WRITE_ONCE(hot->index, index);
-	WRITE_ONCE(hot->streak, streak % TRIPWIRE_HOT_STREAK);
-	WRITE_ONCE(hot->met, now);
+	/* Lossy: who is mistaken revokes, or raises, once more. */
+	if (now - READ_ONCE(tripwire->met) < TRIPWIRE_HOT_SOON)
+		streak += READ_ONCE(tripwire->met_streak);
+	WRITE_ONCE(tripwire->met_streak, streak % TRIPWIRE_HOT_STREAK);
+	WRITE_ONCE(tripwire->met, now);
 	if (streak < TRIPWIRE_HOT_STREAK)
 		return false;
-	WRITE_ONCE(hot->until, now + TRIPWIRE_HOT_WINDOW);
 	WRITE_ONCE(tripwire->hot_until, now + TRIPWIRE_HOT_WINDOW);
 	return true;
 }
 
-/* What an ACK is at: locked folios in ascending order. */
-struct tripwire_batch {
-	pgoff_t index;			/* where to look next */
-	unsigned int nr;
-	bool hot;			/* some were left granted that are */
-	bool pinned;			/* likewise */
-	struct folio *folios[TRIPWIRE_BATCH];
-};
+/* The pages of the entry that @xas is at. */
+static struct tripwire_range tripwire_entry_range(struct xa_state *xas)
+{
+	pgoff_t nr = 1UL << xas_get_order(xas);
+	pgoff_t start = round_down(xas->xa_index, nr);
+
+	return (struct tripwire_range){ start, start + nr - 1 };
+}
 
 /*
- * Lock the next folios that are granted; 0 if there are none. A folio that is found locked is being
- * faulted, perhaps, and granted before it is unlocked: it is waited for, if it
- * would be the first, so that the fault gets done. Once it is locked it stays in
- * the page cache, and needs no reference of ours.
+ * Lock the next folios that are granted; 0 if there are none. One that is found
+ * locked is being faulted, perhaps, and granted before it is unlocked: it is
+ * waited for, if it would be the first, so that the fault gets done. Once it is
+ * locked it stays in the page cache, and needs no reference of ours.
  *
  * Nothing maps what is in swap, and reclaim has flushed before it wrote that out:
  * there the mark alone is left to be taken off.
  */
-static int tripwire_lock_granted(struct address_space *mapping,
-				 struct tripwire_batch *batch)
+static int tripwire_lock_granted(struct inode *inode, struct tripwire_walk *walk)
 {
-	struct memfd_tripwire *tripwire = tripwire_of(mapping->host);
-	XA_STATE(xas, &mapping->i_pages, batch->index);
+	struct memfd_tripwire *tripwire = tripwire_of(inode);
+	struct address_space *mapping = inode->i_mapping;
+	XA_STATE(xas, &mapping->i_pages, walk->index);
 	u64 now = ktime_get_mono_fast_ns();
+	bool hot = now < READ_ONCE(tripwire->hot_until);
 	unsigned int looked = 0;
 	struct folio *folio;
 	int err;
 
-	batch->nr = 0;
-	if (!mapping_tagged(mapping, TRIPWIRE_GRANTED))
+	walk->nr = 0;
+	if (walk->full || !mapping_tagged(mapping, TRIPWIRE_GRANTED))
 		return 0;
 
 	xas_lock_irq(&xas);
-	xas_for_each_marked(&xas, folio, ULONG_MAX, TRIPWIRE_GRANTED) {
+	xas_for_each_marked(&xas, folio, walk->last, TRIPWIRE_GRANTED) {
+		if (walk->watch && !tripwire_report(walk, tripwire_entry_range(&xas)))
+			break;
 		if (xa_is_value(folio)) {
+			tripwire_log_to_watches(tripwire, tripwire_entry_range(&xas), walk->watch);
 			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
-		} else if (tripwire_is_hot(tripwire, folio->index, now)) {
-			batch->hot = true;
+		} else if (hot) {
+			walk->hot = true;
 		} else if (!folio_trylock(folio)) {
 			/* The others first: then there is time to wait for it. */
-			if (batch->nr || !tripwire_met_fault(tripwire, folio->index, now))
+			if (walk->nr || !tripwire_met_fault(tripwire, now))
 				break;
-			batch->hot = true;
+			walk->hot = true;
+			hot = true;
 		} else {
-			batch->folios[batch->nr++] = folio;
-			if (batch->nr == TRIPWIRE_BATCH)
+			walk->folios[walk->nr++] = folio;
+			if (walk->nr == TRIPWIRE_BATCH)
 				break;
 		}
 		if (++looked % XA_CHECK_SCHED)
@@ -326,14 +308,14 @@ static int tripwire_lock_granted(struct address_space *mapping,
 		cond_resched();
 		xas_lock_irq(&xas);
 	}
-	if (!folio || batch->nr) {
+	if (!folio || walk->nr || walk->full) {
 		xas_unlock_irq(&xas);
-		return batch->nr;
+		return walk->nr;
 	}
 
 	/* References are frozen under i_pages only: this one is safe to take. */
 	folio_get(folio);
-	batch->index = xas.xa_index;
+	walk->index = xas.xa_index;
 	xas_unlock_irq(&xas);
 	err = folio_lock_killable(folio);
 	/*
@@ -342,28 +324,43 @@ static int tripwire_lock_granted(struct address_space *mapping,
 	 */
 	if (!err && folio->mapping == mapping &&
 	    xa_get_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED))
-		batch->folios[batch->nr++] = folio;
+		walk->folios[walk->nr++] = folio;
 	else if (!err)
 		folio_unlock(folio);
 	folio_put(folio);
 	return err ?: 1;
 }
 
-static void tripwire_revoke(struct address_space *mapping,
-			    struct tripwire_batch *batch)
+/* For the other watches, before the marks are gone. */
+static void tripwire_log_batch(struct memfd_tripwire *tripwire, struct tripwire_walk *walk)
 {
-	pgoff_t start = batch->folios[0]->index;
-	pgoff_t last = batch->folios[batch->nr - 1]->index;
-	XA_STATE(xas, &mapping->i_pages, start);
-	struct folio *folio;
-	unsigned int i = 0;
+	struct tripwire_range run;
+	unsigned int i;
 
-	mapping_mkclean_folios(mapping, batch->folios, batch->nr);
+	for (i = 0; i < walk->nr; i++) {
+		run = tripwire_folio_range(walk->folios[i]);
+		while (i + 1 < walk->nr && walk->folios[i + 1]->index == run.last + 1)
+			run.last = folio_next_index(walk->folios[++i]) - 1;
+		tripwire_log_to_watches(tripwire, run, walk->watch);
+	}
+}
+
+static void tripwire_revoke(struct inode *inode, struct tripwire_walk *walk)
+{
+	struct address_space *mapping = inode->i_mapping;
+	XA_STATE(xas, &mapping->i_pages, 0);
+	struct folio *folio;
+	unsigned int i;
+
+	mapping_mkclean_folios(mapping, walk->folios, walk->nr);
 	/*
 	 * Pairs with GUP-fast, which looks at the PTE again after it has taken
 	 * its pin: either it sees that the PTE is not writable, or we see the pin.
 	 */
 	smp_mb();
+
+	if (tripwire_has_watches(tripwire_of(inode)))
+		tripwire_log_batch(tripwire_of(inode), walk);
 
 	/*
 	 * The marks go last: another ACK that finds one gone must find the
@@ -372,52 +369,80 @@ static void tripwire_revoke(struct address_space *mapping,
 	 * the folios are kept by the page cache until they are woken on.
 	 */
 	xas_lock_irq(&xas);
-	xas_for_each_marked(&xas, folio, last, TRIPWIRE_GRANTED) {
-		if (folio != batch->folios[i])
-			continue;
-		i++;
+	for (i = 0; i < walk->nr; i++) {
+		folio = walk->folios[i];
+		if (i && folio->index == xas.xa_index + 1) {
+			xas_next(&xas);
+		} else {
+			xas_set(&xas, folio->index);
+			xas_load(&xas);
+		}
 		if (folio_maybe_dma_pinned(folio))
-			batch->pinned = true;
+			walk->pinned = true;
 		else
 			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
 		folio_unlock(folio);
 	}
 	xas_unlock_irq(&xas);
-	VM_WARN_ON_ONCE(i != batch->nr);
+	walk->revoked += walk->nr;
 }
 
-/* Revoke all that is granted, or see to it that what is not raises later. */
-static int tripwire_rearm(struct address_space *mapping)
+/**
+ * tripwire_rearm - revoke what is granted
+ * @inode: Of the file.
+ * @walk: Where, and for whom. Says afterwards what was left granted: that has to
+ *	  raise again, see tripwire_end_rearm().
+ *
+ * The caller has noted the event before, with a full barrier behind it.
+ *
+ * Context: May sleep.
+ * Return: 0; or -EINTR on a fatal signal, with some of it done and the rest still
+ * marked.
+ */
+int tripwire_rearm(struct inode *inode, struct tripwire_walk *walk)
 {
-	struct memfd_tripwire *tripwire = tripwire_of(mapping->host);
-	struct tripwire_batch batch;
 	int err;
 
-	batch.index = 0;
-	batch.hot = false;
-	batch.pinned = false;
-	while ((err = tripwire_lock_granted(mapping, &batch)) > 0) {
-		if (batch.nr) {
-			batch.index = folio_next_index(batch.folios[batch.nr - 1]);
-			tripwire_revoke(mapping, &batch);
+	while ((err = tripwire_lock_granted(inode, walk)) > 0) {
+		if (walk->nr) {
+			walk->index = folio_next_index(walk->folios[walk->nr - 1]);
+			tripwire_revoke(inode, walk);
 		}
 		cond_resched();
 	}
-	if (err)
-		return err;
+	return err;
+}
 
-	if (batch.hot)
-		tripwire_retell_in(tripwire, TRIPWIRE_HOT_WINDOW);
-	if (batch.pinned) {
-		u64 delay = READ_ONCE(tripwire->pin_delay);
+/**
+ * tripwire_end_rearm - see to it that what an ACK left granted raises again
+ * @inode: Of the file.
+ * @walk: The ACK, done.
+ */
+void tripwire_end_rearm(struct inode *inode, const struct tripwire_walk *walk)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(inode);
+	u64 delay = TRIPWIRE_HOT_WINDOW;
 
-		if (tripwire_retell_in(tripwire, delay))
-			WRITE_ONCE(tripwire->pin_delay,
-				   min(2 * delay, TRIPWIRE_PIN_MAX));
-	} else {
+	atomic64_inc(&tripwire->acks);
+	trace_memfd_tripwire_ack(inode, walk->watch, walk->revoked, walk->hot, walk->pinned);
+
+	if (!walk->pinned)
 		WRITE_ONCE(tripwire->pin_delay, TRIPWIRE_PIN_MIN);
+	if (!walk->pinned && !walk->hot)
+		return;
+
+	/* Whom it tells comes first: the timer may fire at any time. */
+	if (walk->watch) {
+		tripwire_retell_watch(tripwire, walk->watch);
+	} else {
+		guard(spinlock_irq)(&tripwire->lock);
+		tripwire->retell_file = true;
 	}
-	return 0;
+
+	if (!walk->hot)
+		delay = READ_ONCE(tripwire->pin_delay);
+	if (tripwire_retell_in(tripwire, delay) && !walk->hot)
+		WRITE_ONCE(tripwire->pin_delay, min(2 * delay, TRIPWIRE_PIN_MAX));
 }
 
 /*
@@ -434,17 +459,24 @@ static int tripwire_rearm(struct address_space *mapping)
 static int tripwire_ack(struct file *file)
 {
 	struct tripwire_consumer *consumer = file->private_data;
+	struct inode *inode = file_inode(file);
+	struct memfd_tripwire *tripwire = tripwire_of(inode);
+	struct tripwire_walk walk;
 	s64 events, acked;
 	int err;
 
-	events = atomic64_read(&tripwire_of(file_inode(file))->events);
+	if (tripwire->watch_only)
+		return -EOPNOTSUPP;
+	events = atomic64_read(&tripwire->events);
 	/*
 	 * Pairs with tripwire_raise(): whatever raised an event that is counted
 	 * here has set its mark, or changed the contents, before the look below.
 	 */
 	smp_mb();
 
-	err = tripwire_rearm(file->f_mapping);
+	tripwire_init_walk(&walk, NULL, NULL);
+	err = tripwire_rearm(inode, &walk);
+	tripwire_end_rearm(inode, &walk);
 	if (err)
 		return err;
 
@@ -463,12 +495,12 @@ static int tripwire_ack(struct file *file)
 static long tripwire_ioctl(struct file *file, unsigned int cmd,
 			   unsigned long arg)
 {
-	switch (cmd) {
-	case MEMFD_TRIPWIRE_ACK:
+	if (cmd == MEMFD_TRIPWIRE_ACK)
 		return arg ? -EINVAL : tripwire_ack(file);
-	default:
-		return -ENOTTY;
-	}
+	if (extensible_ioctl_valid(cmd, MEMFD_TRIPWIRE_WATCH,
+				   sizeof(struct memfd_tripwire_watch)))
+		return tripwire_add_watch(file, (void __user *)arg, _IOC_SIZE(cmd));
+	return -ENOTTY;
 }
 
 /*
@@ -492,6 +524,15 @@ static __poll_t tripwire_poll(struct file *file, poll_table *table)
 	if (atomic64_read(&tripwire->events) != atomic64_read(&consumer->acked))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	return mask;
+}
+
+static void tripwire_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(file_inode(file));
+
+	seq_printf(m, "tripwire-events:\t%lld\n", atomic64_read(&tripwire->events) - 1);
+	seq_printf(m, "tripwire-acks:\t%lld\n", atomic64_read(&tripwire->acks));
+	seq_printf(m, "tripwire-watches:\t%u\n", READ_ONCE(tripwire->nr_watches));
 }
 
 static int tripwire_open(struct inode *inode, struct file *file)
@@ -655,6 +696,10 @@ static int __init tripwire_init(void)
 	tripwire_fops.poll = tripwire_poll;
 	tripwire_fops.unlocked_ioctl = tripwire_ioctl;
 	tripwire_fops.compat_ioctl = compat_ptr_ioctl;
+	tripwire_fops.show_fdinfo = tripwire_show_fdinfo;
+	/* A regular file: nothing to poll for. */
+	tripwire_watch_only_fops = tripwire_fops;
+	tripwire_watch_only_fops.poll = NULL;
 	return 0;
 }
 core_initcall(tripwire_init);
@@ -674,7 +719,7 @@ void memfd_tripwire_free(struct inode *inode)
 	SHMEM_I(inode)->tripwire = NULL;
 }
 
-static struct file *tripwire_alloc_file(void)
+static struct file *tripwire_alloc_file(unsigned int flags)
 {
 	struct tripwire_consumer *consumer __free(kfree) =
 		kzalloc_obj(*consumer, GFP_KERNEL_ACCOUNT);
@@ -686,9 +731,13 @@ static struct file *tripwire_alloc_file(void)
 	if (!consumer || !tripwire)
 		return ERR_PTR(-ENOMEM);
 	init_waitqueue_head(&tripwire->wait);
+	tripwire->watch_only = flags & MEMFD_TRIPWIRE_WATCH_ONLY;
 	hrtimer_setup(&tripwire->retell, tripwire_retell, CLOCK_MONOTONIC,
 		      HRTIMER_MODE_REL);
+	INIT_LIST_HEAD(&tripwire->retell_watches);
 	tripwire->pin_delay = TRIPWIRE_PIN_MIN;
+	spin_lock_init(&tripwire->lock);
+	tripwire->watches = RB_ROOT_CACHED;
 	/* The creator has seen all there is; who opens it later has seen nothing. */
 	atomic64_set(&tripwire->events, 1);
 	atomic64_set(&consumer->acked, 1);
@@ -700,15 +749,18 @@ static struct file *tripwire_alloc_file(void)
 	inode = file_inode(file);
 	SHMEM_I(inode)->tripwire = no_free_ptr(tripwire);
 	mapping_set_writes_tracked(inode->i_mapping);
-	inode->i_fop = &tripwire_fops;
-	file->f_op = &tripwire_fops;
+	if (flags & MEMFD_TRIPWIRE_NOHUGE)
+		mapping_set_folio_order_range(inode->i_mapping, 0, 0);
+	inode->i_fop = flags & MEMFD_TRIPWIRE_WATCH_ONLY ?
+		       &tripwire_watch_only_fops : &tripwire_fops;
+	file->f_op = inode->i_fop;
 	file->private_data = no_free_ptr(consumer);
 	return file;
 }
 
 /**
  * sys_memfd_tripwire - create a file whose shared mappings tell of writes
- * @flags: None are defined; must be 0.
+ * @flags: Of MEMFD_TRIPWIRE_WATCH_ONLY and MEMFD_TRIPWIRE_NOHUGE.
  *
  * Return: A file descriptor (O_RDWR, close-on-exec) of an empty file, as
  * memfd_create(2) with MFD_NOEXEC_SEAL makes it. -EINVAL for an unknown flag;
@@ -716,7 +768,7 @@ static struct file *tripwire_alloc_file(void)
  */
 SYSCALL_DEFINE1(memfd_tripwire, unsigned int, flags)
 {
-	if (flags)
+	if (flags & ~(MEMFD_TRIPWIRE_WATCH_ONLY | MEMFD_TRIPWIRE_NOHUGE))
 		return -EINVAL;
-	return FD_ADD(O_CLOEXEC, tripwire_alloc_file());
+	return FD_ADD(O_CLOEXEC, tripwire_alloc_file(flags));
 }

@@ -23,7 +23,7 @@ check() { # NAME COMMAND...
 
 kmake() { "$top/scripts/build.sh" kmake check "$@"; }
 
-c_files=$(cd "$top" && ls mm/*.c include/linux/*.h include/uapi/linux/*.h)
+c_files=$(cd "$top" && ls mm/*.[ch] include/linux/*.h include/uapi/linux/*.h)
 objects=$(cd "$top" && ls mm/*.c | sed 's/c$/o/')
 
 checkpatch() {

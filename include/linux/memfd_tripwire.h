@@ -16,7 +16,7 @@ struct vm_area_struct;
 bool vma_is_memfd_tripwire(const struct vm_area_struct *vma);
 bool memfd_tripwire_dirty_folio(struct address_space *mapping,
 				struct folio *folio);
-void memfd_tripwire_changed(struct inode *inode);
+void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end);
 void memfd_tripwire_free(struct inode *inode);
 #else
 static inline bool vma_is_memfd_tripwire(const struct vm_area_struct *vma)
@@ -26,7 +26,7 @@ static inline bool vma_is_memfd_tripwire(const struct vm_area_struct *vma)
 
 #define memfd_tripwire_dirty_folio	noop_dirty_folio
 
-static inline void memfd_tripwire_changed(struct inode *inode)
+static inline void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 {
 }
 

@@ -8,6 +8,58 @@
 #define _UAPI_LINUX_MEMFD_TRIPWIRE_H
 
 #include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * DOC: Flags of memfd_tripwire()
+ *
+ * MEMFD_TRIPWIRE_WATCH_ONLY
+ *	Only watches are told. The file polls as a regular file does, and an ACK
+ *	on it fails with EOPNOTSUPP: it can be handed to producers that must
+ *	neither see nor take events. Pages that no watch covers are not re-armed.
+ *
+ * MEMFD_TRIPWIRE_NOHUGE
+ *	No huge pages, so that reports are exact to the page.
+ */
+#define MEMFD_TRIPWIRE_WATCH_ONLY	0x0001U
+#define MEMFD_TRIPWIRE_NOHUGE		0x0002U
+
+/**
+ * DOC: Flags of a watch
+ *
+ * MEMFD_TRIPWIRE_WATCH_NONBLOCK
+ *	The watch starts with O_NONBLOCK; fcntl(2) changes it.
+ *
+ * MEMFD_TRIPWIRE_WATCH_EVENTFD
+ *	Add 1 to @eventfd too, whenever the watch becomes readable.
+ */
+#define MEMFD_TRIPWIRE_WATCH_NONBLOCK	0x0001U
+#define MEMFD_TRIPWIRE_WATCH_EVENTFD	0x0002U
+
+/**
+ * struct memfd_tripwire_watch - argument of MEMFD_TRIPWIRE_WATCH
+ * @flags: Of MEMFD_TRIPWIRE_WATCH_*.
+ * @eventfd: An eventfd(2); ignored without MEMFD_TRIPWIRE_WATCH_EVENTFD.
+ * @offset: Where to watch, in bytes; a multiple of the page size.
+ * @len: How much, in bytes; a multiple of the page size. 0 means to the end,
+ *	 wherever that will be. A watch may lie beyond the end of the file.
+ */
+struct memfd_tripwire_watch {
+	__u32 flags;
+	__s32 eventfd;
+	__u64 offset;
+	__u64 len;
+};
+
+/**
+ * struct memfd_tripwire_range - what read(2) of a watch reports
+ * @offset: Where, in bytes; a multiple of the page size.
+ * @len: How much, in bytes; a multiple of the page size.
+ */
+struct memfd_tripwire_range {
+	__u64 offset;
+	__u64 len;
+};
 
 /**
  * MEMFD_TRIPWIRE_ACK - re-arm the whole file and take the event back
@@ -20,8 +72,28 @@
  * visible to the caller, or will raise a new event.
  *
  * Errors, with the event still pending: EINVAL when the argument is not 0,
- * EINTR when a fatal signal arrived.
+ * EINTR when a fatal signal arrived, EOPNOTSUPP with MEMFD_TRIPWIRE_WATCH_ONLY.
  */
 #define MEMFD_TRIPWIRE_ACK	_IO(0xDA, 0)
+
+/**
+ * MEMFD_TRIPWIRE_WATCH - watch a part of the file
+ *
+ * ioctl(fd, MEMFD_TRIPWIRE_WATCH, &watch) returns a descriptor, close-on-exec,
+ * that is readable once something in the range was written after the ioctl
+ * returned. Its read(2) waits for that, re-arms the range and reports what was
+ * written, as an array of struct memfd_tripwire_range: ascending, merged, and
+ * in whole folios. When it returns, every write to the range is visible and
+ * was reported, or will make the watch readable.
+ *
+ * A buffer too short for all of it gets as many as fit, at most 256; the rest is
+ * left for the next read(2), which goes on behind it. Below 16 bytes: EINVAL.
+ *
+ * Errors of the ioctl: EINVAL an unknown flag, a range that is not aligned or
+ * too far out, or @eventfd is something else; EBADF @eventfd is not open; E2BIG
+ * a longer struct with more in it than this kernel knows; EFAULT; EINTR a fatal
+ * signal; EMFILE, ENFILE, ENOMEM; ENOSPC 8192 watches are on the file.
+ */
+#define MEMFD_TRIPWIRE_WATCH	_IOW(0xDA, 1, struct memfd_tripwire_watch)
 
 #endif /* _UAPI_LINUX_MEMFD_TRIPWIRE_H */

@@ -44,7 +44,7 @@ TEST_F(tripwire, create_unknown_flag_is_einval)
 {
 	unsigned int bit;
 
-	for (bit = 0; bit < 32; bit++) {
+	for (bit = 2; bit < 32; bit++) {
 		EXPECT_EQ(-1, memfd_tripwire(1u << bit));
 		EXPECT_EQ(EINVAL, errno);
 	}
