@@ -4,7 +4,6 @@
  */
 
 #include <linux/cleanup.h>
-#include <linux/compat.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/init.h>
@@ -89,7 +88,7 @@
 #define TRIPWIRE_GRANTED	PAGECACHE_TAG_DIRTY
 
 /*
- * ACKs that have met a fault so many times, each so soon after the last, leave
+ * ACKs that have met a locked folio so many times, each so soon after the last, leave
  * everything granted for a while. The producer needs a fraction of it to get from
  * the fault to its store, even if that is to two pages.
  */
@@ -129,22 +128,6 @@ static void tripwire_wake(struct memfd_tripwire *tripwire)
 		wake_up_poll(&tripwire->wait, EPOLLIN | EPOLLRDNORM);
 }
 
-/* Raise for a change of @range. Any context: dirty_folio comes under page table locks. */
-static void tripwire_raise(struct inode *inode, struct tripwire_range range)
-{
-	struct memfd_tripwire *tripwire = tripwire_of(inode);
-
-	/*
-	 * Fully ordered: what changed comes before the event that tells of it,
-	 * see tripwire_ack().
-	 */
-	atomic64_inc_return(&tripwire->events);
-	tripwire_wake(tripwire);
-	if (tripwire_has_watches(tripwire))
-		tripwire_tell_watches(tripwire, range);
-	trace_memfd_tripwire_trip(inode, range.start, range.last);
-}
-
 static void tripwire_grant(struct address_space *mapping, struct folio *folio)
 {
 	unsigned long flags;
@@ -152,6 +135,32 @@ static void tripwire_grant(struct address_space *mapping, struct folio *folio)
 	xa_lock_irqsave(&mapping->i_pages, flags);
 	__xa_set_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED);
 	xa_unlock_irqrestore(&mapping->i_pages, flags);
+}
+
+/*
+ * Raise for a change of @range, which is that of @folio unless that is NULL. Any
+ * context: dirty_folio comes under page table locks.
+ */
+static void tripwire_raise(struct inode *inode, struct tripwire_range range,
+			   struct folio *folio)
+{
+	struct memfd_tripwire *tripwire = tripwire_of(inode);
+
+	/*
+	 * Fully ordered: what changed comes before the event that tells of it,
+	 * see tripwire_ack(), and before the look for watches.
+	 */
+	atomic64_inc_return(&tripwire->events);
+	trace_memfd_tripwire_trip(inode, range.start, range.last);
+	tripwire_wake(tripwire);
+	if (!tripwire_has_watches(tripwire))
+		return;
+	/* They report also what was written without a fault, or is gone. */
+	if (folio)
+		tripwire_grant(inode->i_mapping, folio);
+	else
+		tripwire_log_to_watches(tripwire, range, NULL);
+	tripwire_tell_watches(tripwire, range);
 }
 
 /**
@@ -164,8 +173,6 @@ static void tripwire_grant(struct address_space *mapping, struct folio *folio)
  * as the guarantee allows, so that the producer gets to its store before an ACK
  * gets to the folio.
  *
- * What was written by other means is marked here, so that watches report it.
- *
  * Context: Any; often under a page table lock.
  * Return: True if the folio was newly dirtied.
  */
@@ -174,11 +181,8 @@ bool memfd_tripwire_dirty_folio(struct address_space *mapping,
 {
 	bool dirtied = noop_dirty_folio(mapping, folio);
 
-	if (mapping_writes_tracked(mapping)) {
-		if (tripwire_has_watches(tripwire_of(mapping->host)))
-			tripwire_grant(mapping, folio);
-		tripwire_raise(mapping->host, tripwire_folio_range(folio));
-	}
+	if (mapping_writes_tracked(mapping))
+		tripwire_raise(mapping->host, tripwire_folio_range(folio), folio);
 	return dirtied;
 }
 
@@ -188,17 +192,14 @@ bool memfd_tripwire_dirty_folio(struct address_space *mapping,
  * @start: Where the change begins, in bytes.
  * @end: Where it ends, in bytes, exclusive.
  *
- * Context: After the change. Does nothing if @inode is no memfd_tripwire.
+ * Context: Any, after the change. Does nothing if @inode is no memfd_tripwire.
  */
 void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 {
 	struct tripwire_range range = { start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT };
 
-	if (!mapping_writes_tracked(inode->i_mapping))
-		return;
-	/* The marks went with the folios. */
-	tripwire_log_to_watches(tripwire_of(inode), range, NULL);
-	tripwire_raise(inode, range);
+	if (mapping_writes_tracked(inode->i_mapping))
+		tripwire_raise(inode, range, NULL);
 }
 
 static enum hrtimer_restart tripwire_retell(struct hrtimer *timer)
@@ -221,17 +222,22 @@ static enum hrtimer_restart tripwire_retell(struct hrtimer *timer)
 /*
  * Raise in @delay ns at the latest. A timer that is about to fire will do: what it
  * raises is newer than what this ACK has noted. An earlier one is never put off.
+ * Returns whether the timer was set.
  */
 static bool tripwire_retell_in(struct memfd_tripwire *tripwire, u64 delay)
 {
+	lockdep_assert_held(&tripwire->lock);
 	if (hrtimer_is_queued(&tripwire->retell) &&
 	    hrtimer_get_remaining(&tripwire->retell) <= (s64)delay)
 		return false;
-	hrtimer_start(&tripwire->retell, ns_to_ktime(delay), HRTIMER_MODE_REL);
+	hrtimer_start(&tripwire->retell, ns_to_ktime(delay), HRTIMER_MODE_REL_SOFT);
 	return true;
 }
 
-/* An ACK has met a fault at @now. Whether that makes the file hot. */
+/*
+ * An ACK has met a folio locked at @now, by a fault most likely. Whether that makes
+ * the file hot.
+ */
 static bool tripwire_met_fault(struct memfd_tripwire *tripwire, u64 now)
 {
 	unsigned int streak = 1;
@@ -270,15 +276,17 @@ static int tripwire_lock_granted(struct inode *inode, struct tripwire_walk *walk
 	struct memfd_tripwire *tripwire = tripwire_of(inode);
 	struct address_space *mapping = inode->i_mapping;
 	XA_STATE(xas, &mapping->i_pages, walk->index);
-	u64 now = ktime_get_mono_fast_ns();
-	bool hot = now < READ_ONCE(tripwire->hot_until);
 	unsigned int looked = 0;
 	struct folio *folio;
+	bool hot;
+	u64 now;
 	int err;
 
 	walk->nr = 0;
 	if (walk->full || !mapping_tagged(mapping, TRIPWIRE_GRANTED))
 		return 0;
+	now = ktime_get_ns();
+	hot = now < READ_ONCE(tripwire->hot_until);
 
 	xas_lock_irq(&xas);
 	xas_for_each_marked(&xas, folio, walk->last, TRIPWIRE_GRANTED) {
@@ -286,6 +294,7 @@ static int tripwire_lock_granted(struct inode *inode, struct tripwire_walk *walk
 			break;
 		if (xa_is_value(folio)) {
 			tripwire_log_to_watches(tripwire, tripwire_entry_range(&xas), walk->watch);
+			looked += READ_ONCE(tripwire->nr_watches);
 			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
 		} else if (hot) {
 			walk->hot = true;
@@ -300,9 +309,10 @@ static int tripwire_lock_granted(struct inode *inode, struct tripwire_walk *walk
 			if (walk->nr == TRIPWIRE_BATCH)
 				break;
 		}
-		if (++looked % XA_CHECK_SCHED)
+		if (++looked < XA_CHECK_SCHED)
 			continue;
 
+		looked = 0;
 		xas_pause(&xas);
 		xas_unlock_irq(&xas);
 		cond_resched();
@@ -377,14 +387,15 @@ static void tripwire_revoke(struct inode *inode, struct tripwire_walk *walk)
 			xas_set(&xas, folio->index);
 			xas_load(&xas);
 		}
-		if (folio_maybe_dma_pinned(folio))
+		if (folio_maybe_dma_pinned(folio)) {
 			walk->pinned = true;
-		else
+		} else {
 			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
+			walk->revoked++;
+		}
 		folio_unlock(folio);
 	}
 	xas_unlock_irq(&xas);
-	walk->revoked += walk->nr;
 }
 
 /**
@@ -417,12 +428,19 @@ int tripwire_rearm(struct inode *inode, struct tripwire_walk *walk)
  * tripwire_end_rearm - see to it that what an ACK left granted raises again
  * @inode: Of the file.
  * @walk: The ACK, done.
+ *
+ * Context: Process.
  */
 void tripwire_end_rearm(struct inode *inode, const struct tripwire_walk *walk)
 {
 	struct memfd_tripwire *tripwire = tripwire_of(inode);
 	u64 delay = TRIPWIRE_HOT_WINDOW;
 
+	/*
+	 * A mark that another ACK took off was taken off after its flush: the
+	 * stores before that are not to be missed by what the caller reads.
+	 */
+	smp_mb();
 	atomic64_inc(&tripwire->acks);
 	trace_memfd_tripwire_ack(inode, walk->watch, walk->revoked, walk->hot, walk->pinned);
 
@@ -431,14 +449,11 @@ void tripwire_end_rearm(struct inode *inode, const struct tripwire_walk *walk)
 	if (!walk->pinned && !walk->hot)
 		return;
 
-	/* Whom it tells comes first: the timer may fire at any time. */
-	if (walk->watch) {
+	guard(spinlock_irq)(&tripwire->lock);
+	if (walk->watch)
 		tripwire_retell_watch(tripwire, walk->watch);
-	} else {
-		guard(spinlock_irq)(&tripwire->lock);
+	else
 		tripwire->retell_file = true;
-	}
-
 	if (!walk->hot)
 		delay = READ_ONCE(tripwire->pin_delay);
 	if (tripwire_retell_in(tripwire, delay) && !walk->hot)
@@ -480,11 +495,6 @@ static int tripwire_ack(struct file *file)
 	if (err)
 		return err;
 
-	/*
-	 * A mark that another ACK took off was taken off after its flush: the
-	 * stores before that are not to be missed by what the caller reads.
-	 */
-	smp_mb();
 	acked = atomic64_read(&consumer->acked);
 	while (acked < events &&
 	       !atomic64_try_cmpxchg(&consumer->acked, &acked, events))
@@ -674,9 +684,6 @@ static int tripwire_mmap_prepare(struct vm_area_desc *desc)
 /* Whatever is not said here is shmem's: read, write, splice, seals, NUMA policy. */
 static int __init tripwire_init(void)
 {
-	/* What a file costs beyond its shmem inode. */
-	BUILD_BUG_ON(sizeof(struct memfd_tripwire) + sizeof(struct tripwire_consumer) > 512);
-
 	tripwire_vm_ops = shmem_anon_vm_ops;
 	tripwire_vm_ops.page_mkwrite = tripwire_page_mkwrite;
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
@@ -707,6 +714,8 @@ core_initcall(tripwire_init);
 /**
  * memfd_tripwire_free - free what a memfd_tripwire's inode owns
  * @inode: A shmem inode that is being evicted; its folios are gone.
+ *
+ * Context: May sleep.
  */
 void memfd_tripwire_free(struct inode *inode)
 {
@@ -733,7 +742,7 @@ static struct file *tripwire_alloc_file(unsigned int flags)
 	init_waitqueue_head(&tripwire->wait);
 	tripwire->watch_only = flags & MEMFD_TRIPWIRE_WATCH_ONLY;
 	hrtimer_setup(&tripwire->retell, tripwire_retell, CLOCK_MONOTONIC,
-		      HRTIMER_MODE_REL);
+		      HRTIMER_MODE_REL_SOFT);
 	INIT_LIST_HEAD(&tripwire->retell_watches);
 	tripwire->pin_delay = TRIPWIRE_PIN_MIN;
 	spin_lock_init(&tripwire->lock);

@@ -8,7 +8,6 @@
 #include <linux/atomic.h>
 #include <linux/hrtimer.h>
 #include <linux/list.h>
-#include <linux/overflow.h>
 #include <linux/rbtree.h>
 #include <linux/shmem_fs.h>
 #include <linux/spinlock.h>
@@ -26,12 +25,12 @@ struct tripwire_watch;
  * @retell_file: It raises for the file's consumers. Under @lock.
  * @retell_watches: It raises for these watches too. Under @lock.
  * @pin_delay: The next delay for pinned folios, in ns. Lockless.
- * @met_streak: How often ACKs met a fault in quick succession. Lockless.
+ * @met_streak: How often ACKs met a locked folio in quick succession. Lockless.
  * @met: When last, in ns. Lockless.
  * @hot_until: ACKs leave all granted until then, in ns. Lockless.
  * @lock: Protects the watches; innermost but for the wait queues' locks.
  * @watches: By the range of pages that they watch. Under @lock.
- * @nr_watches: How many. Under @lock.
+ * @nr_watches: How many. Changed under @lock.
  */
 struct memfd_tripwire {
 	atomic64_t events;
@@ -90,8 +89,8 @@ bool tripwire_ranges_add(struct tripwire_ranges *ranges, struct tripwire_range n
  * @index: Where to look next.
  * @last: Where to stop.
  * @watch: Whose ACK it is; NULL for the file's.
- * @report: Gets what was written; NULL for the file's ACK.
- * @full: @report has no room for the folio at @index.
+ * @report: Gets what was written; NULL if nobody asks.
+ * @full: @report has no room for more; the walk has ended at @index or behind it.
  * @hot: Some folios were left granted for the producer's sake.
  * @pinned: Some are left granted since they are pinned.
  * @revoked: How many folios were re-armed so far.
@@ -137,13 +136,13 @@ void tripwire_retell_watches(struct memfd_tripwire *tripwire);
 void tripwire_retell_watch(struct memfd_tripwire *tripwire, struct tripwire_watch *watch);
 
 /*
- * Whether anybody watches: without the lock, for who has just bumped the events.
- * That is a full barrier, and adding a watch has one after it is published. So
- * either it is seen here, or it finds what was marked before the event.
+ * Whether anybody watches, without the lock, for who has a full barrier behind what
+ * it has to tell. Adding a watch has one after it is published, and looks for marks
+ * then. So either it is seen here, or what there is to tell came before it.
  */
 static inline bool tripwire_has_watches(const struct memfd_tripwire *tripwire)
 {
-	return READ_ONCE(tripwire->watches.rb_root.rb_node);
+	return READ_ONCE(tripwire->nr_watches);
 }
 
 #endif /* _MM_MEMFD_TRIPWIRE_H */

@@ -39,6 +39,7 @@
 #define WATCH_LOG		16	/* ranges that others put down */
 #define WATCH_REPORT		256	/* ranges that a read reports at most */
 #define WATCH_MAX		8192	/* watches on a file */
+#define WATCH_RETELL		32	/* watches that the timer tells at a time */
 #define WATCH_TO_THE_END	((pgoff_t)(MAX_LFS_FILESIZE >> PAGE_SHIFT))
 
 /**
@@ -169,6 +170,7 @@ void tripwire_log_to_watches(struct memfd_tripwire *tripwire, struct tripwire_ra
 {
 	struct tripwire_watch *watch;
 
+	/* Who is not seen here starts watching after the change. */
 	if (!tripwire_has_watches(tripwire))
 		return;
 	guard(spinlock_irqsave)(&tripwire->lock);
@@ -181,10 +183,12 @@ void tripwire_log_to_watches(struct memfd_tripwire *tripwire, struct tripwire_ra
  * tripwire_retell_watch - have the timer tell a watch
  * @tripwire: Of the file.
  * @watch: Which.
+ *
+ * Context: Under the lock of @tripwire.
  */
 void tripwire_retell_watch(struct memfd_tripwire *tripwire, struct tripwire_watch *watch)
 {
-	guard(spinlock_irqsave)(&tripwire->lock);
+	lockdep_assert_held(&tripwire->lock);
 	if (list_empty(&watch->retell))
 		list_add_tail(&watch->retell, &tripwire->retell_watches);
 }
@@ -197,13 +201,21 @@ void tripwire_retell_watch(struct memfd_tripwire *tripwire, struct tripwire_watc
  */
 void tripwire_retell_watches(struct memfd_tripwire *tripwire)
 {
-	struct tripwire_watch *watch, *next;
+	struct tripwire_watch *watch;
+	unsigned int i;
 
-	guard(spinlock_irqsave)(&tripwire->lock);
-	list_for_each_entry_safe(watch, next, &tripwire->retell_watches, retell) {
-		list_del_init(&watch->retell);
-		watch_tell(watch);
-	}
+	do {
+		/* A few at a time: interrupts are off. */
+		guard(spinlock_irqsave)(&tripwire->lock);
+		for (i = 0; i < WATCH_RETELL; i++) {
+			watch = list_first_entry_or_null(&tripwire->retell_watches,
+							 struct tripwire_watch, retell);
+			if (!watch)
+				return;
+			list_del_init(&watch->retell);
+			watch_tell(watch);
+		}
+	} while (1);
 }
 
 /**
@@ -211,6 +223,7 @@ void tripwire_retell_watches(struct memfd_tripwire *tripwire)
  * @walk: The ACK. Becomes full if they do not fit.
  * @range: The pages. What is outside the watch is left out.
  *
+ * Context: Under the lock of i_pages.
  * Return: Whether they could be put down.
  */
 bool tripwire_report(struct tripwire_walk *walk, struct tripwire_range range)
@@ -232,29 +245,35 @@ static void watch_put_back(struct tripwire_watch *watch, const struct tripwire_r
 
 /*
  * The report has room for @want and a full log. Deliver @want of them, those from
- * the cursor on and then from the beginning; the rest fits the log. As the walk
- * begins at the cursor too and only ends early with the report full, none of them
- * is passed over.
+ * the cursor on and then from the beginning; the rest fits the log. The next read
+ * begins with what is left, or where the walk ended if that comes first.
  */
 static void watch_cut(struct tripwire_watch *watch, struct tripwire_ranges *report,
-		      unsigned int want)
+		      unsigned int want, const struct tripwire_walk *walk)
 {
+	pgoff_t cursor = READ_ONCE(watch->cursor), next;
 	struct tripwire_range *range = report->range;
-	unsigned int first = 0, tail;
-	pgoff_t cursor = READ_ONCE(watch->cursor);
+	unsigned int first = 0, nr = report->nr, tail, i;
 
-	if (report->nr <= want) {
+	if (nr <= want) {
 		WRITE_ONCE(watch->cursor, watch->node.start);
 		return;
 	}
-	while (first < report->nr && range[first].last < cursor)
+	while (first < nr && range[first].last < cursor)
 		first++;
-	first %= report->nr;
-	tail = min(want, report->nr - first);
-	WRITE_ONCE(watch->cursor, range[(first + want) % report->nr].start);
-	/* What is delivered is [first, first + tail) and, if that is the end, some at 0. */
-	watch_put_back(watch, range + want - tail, first - (want - tail));
-	watch_put_back(watch, range + first + tail, report->nr - first - tail);
+	first %= nr;
+	next = range[(first + want) % nr].start;
+	if (walk->full && walk->index - cursor < next - cursor)
+		next = walk->index;
+	WRITE_ONCE(watch->cursor, next);
+
+	scoped_guard(spinlock_irq, &watch_tripwire(watch)->lock) {
+		for (i = want; i < nr; i++)
+			watch_log(watch, range[(first + i) % nr]);
+		watch_tell(watch);
+	}
+	/* Those from the beginning stand there already. */
+	tail = min(want, nr - first);
 	memmove(range + want - tail, range + first, tail * sizeof(*range));
 	report->nr = want;
 }
@@ -302,7 +321,7 @@ static int watch_collect(struct tripwire_watch *watch, struct tripwire_ranges *r
 	scoped_guard(spinlock_irq, &tripwire->lock)
 		if (watch->log.nr)
 			watch_tell(watch);
-	watch_cut(watch, report, want);
+	watch_cut(watch, report, want, &walk);
 	return 0;
 }
 
@@ -329,6 +348,7 @@ static ssize_t watch_read(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct tripwire_watch *watch = iocb->ki_filp->private_data;
 	struct tripwire_ranges *report __free(kfree) = NULL;
+	bool wait = !(iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK);
 	unsigned int want;
 	int err;
 
@@ -337,6 +357,8 @@ static ssize_t watch_read(struct kiocb *iocb, struct iov_iter *to)
 	want = min(iov_iter_count(to) / sizeof(struct memfd_tripwire_range), WATCH_REPORT);
 	if (!want)
 		return -EINVAL;
+	if (!wait && !READ_ONCE(watch->pending))
+		return -EAGAIN;
 	report = kmalloc_flex(*report, range, want + WATCH_LOG);
 	if (!report)
 		return -ENOMEM;
@@ -344,10 +366,11 @@ static ssize_t watch_read(struct kiocb *iocb, struct iov_iter *to)
 	report->nr = 0;
 
 	while (!report->nr) {
-		if (!READ_ONCE(watch->pending) &&
-		    (iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK))
-			return -EAGAIN;
-		err = wait_event_interruptible_exclusive(watch->wait, READ_ONCE(watch->pending));
+		if (wait)
+			err = wait_event_interruptible_exclusive(watch->wait,
+								 READ_ONCE(watch->pending));
+		else
+			err = READ_ONCE(watch->pending) ? 0 : -EAGAIN;
 		if (!err)
 			err = watch_collect(watch, report, want);
 		if (err)
@@ -385,7 +408,7 @@ static int watch_release(struct inode *inode, struct file *file)
 	scoped_guard(spinlock_irq, &tripwire->lock) {
 		if (!RB_EMPTY_NODE(&watch->node.rb)) {
 			interval_tree_remove(&watch->node, &tripwire->watches);
-			tripwire->nr_watches--;
+			WRITE_ONCE(tripwire->nr_watches, tripwire->nr_watches - 1);
 		}
 		list_del(&watch->retell);
 	}
@@ -409,7 +432,7 @@ static struct file *watch_alloc_file(struct file *file, const struct memfd_tripw
 	struct tripwire_watch *watch __free(kfree) =
 		kzalloc_flex(*watch, log.range, WATCH_LOG, GFP_KERNEL_ACCOUNT);
 	struct eventfd_ctx *eventfd = NULL;
-	int flags = O_RDONLY | O_CLOEXEC;
+	int flags = O_RDONLY;
 	struct file *watch_file;
 
 	if (!watch)
@@ -431,6 +454,7 @@ static struct file *watch_alloc_file(struct file *file, const struct memfd_tripw
 	}
 	if (args->flags & MEMFD_TRIPWIRE_WATCH_NONBLOCK)
 		flags |= O_NONBLOCK;
+	/* An inode of its own, so that security modules are asked. */
 	watch_file = anon_inode_create_getfile("[memfd_tripwire]", &watch_fops, watch, flags, NULL);
 	if (IS_ERR(watch_file)) {
 		if (eventfd)
@@ -440,7 +464,7 @@ static struct file *watch_alloc_file(struct file *file, const struct memfd_tripw
 	watch->file = get_file(file);
 	watch->eventfd = eventfd;
 	retain_and_null_ptr(watch);
-	/* A read that may not wait still waits for the lock of a folio, which is short. */
+	/* A read that may not wait does not wait for an event; it re-arms all the same. */
 	watch_file->f_mode |= FMODE_NOWAIT;
 	return watch_file;
 }
@@ -457,7 +481,7 @@ static int watch_start(struct tripwire_watch *watch)
 		if (tripwire->nr_watches == WATCH_MAX)
 			return -ENOSPC;
 		interval_tree_insert(&watch->node, &tripwire->watches);
-		tripwire->nr_watches++;
+		WRITE_ONCE(tripwire->nr_watches, tripwire->nr_watches + 1);
 	}
 	/* Pairs with tripwire_raise(), see tripwire_has_watches(). */
 	smp_mb();
@@ -490,6 +514,7 @@ static struct file *watch_create(struct file *file, const struct memfd_tripwire_
  * @arg: A struct memfd_tripwire_watch.
  * @size: Its size for the caller, in bytes.
  *
+ * Context: May sleep.
  * Return: A file descriptor, or an errno as the uapi header lists them.
  */
 int tripwire_add_watch(struct file *file, const void __user *arg, size_t size)

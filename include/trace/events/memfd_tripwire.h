@@ -35,7 +35,7 @@ TRACE_EVENT(memfd_tripwire_trip,
 );
 
 /**
- * memfd_tripwire_ack - called when an ACK, or read(2) of a watch, has re-armed
+ * memfd_tripwire_ack - called when an ACK, read(2) of a watch or a new one has re-armed
  * @inode: Inode of the memfd_tripwire.
  * @watch: Whether it was a watch.
  * @revoked: Folios that were re-armed.

@@ -344,6 +344,19 @@ TEST_F(tripwire, truncate_raises_both_ways_but_not_in_place)
 	EXPECT_TRUE(pending(self->fd));
 }
 
+/* To the same size: what is behind the end, in its page, becomes zero. */
+TEST_F(tripwire, truncate_in_place_within_a_page_raises)
+{
+	char *behind = self->map + 2 * self->page - 8;
+
+	ASSERT_EQ(0, ftruncate(self->fd, 2 * self->page - 100));
+	store(behind, 1);
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(0, ftruncate(self->fd, 2 * self->page - 100));
+	EXPECT_EQ(0, load(behind));
+	EXPECT_TRUE(pending(self->fd));
+}
+
 TEST_F(tripwire, allocating_pages_raises_nothing)
 {
 	ASSERT_EQ(0, fallocate(self->fd, 0, 0, self->len));

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * memfd_tripwire - reports, and what else tests of watches share
+ */
+#ifndef SELFTEST_TRIPWIRE_WATCH_H
+#define SELFTEST_TRIPWIRE_WATCH_H
+
+#include "tripwire.h"
+
+#define HOLE		(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+#define MAX_REPORTS	256	/* of one read(2) */
+#define MAX_NTH		200	/* allocations of a system call, and more */
+
+struct reports {
+	int nr;
+	struct memfd_tripwire_range range[MAX_REPORTS];
+};
+
+static inline int add_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
+{
+	struct memfd_tripwire_watch watch = {
+		.flags = flags, .eventfd = -1, .offset = offset, .len = len,
+	};
+
+	return ioctl(fd, MEMFD_TRIPWIRE_WATCH, &watch);
+}
+
+static inline int watch_pages(int fd, uint64_t first, uint64_t nr)
+{
+	size_t page = getpagesize();
+
+	return add_watch(fd, first * page, nr * page, MEMFD_TRIPWIRE_WATCH_NONBLOCK);
+}
+
+/* One read(2) with room for so many reports: how many there were, or -1 with errno. */
+static inline int read_reports(int watch, struct reports *reports, int room)
+{
+	ssize_t got = read(watch, reports->range, room * sizeof(reports->range[0]));
+
+	reports->nr = got < 0 ? 0 : got / sizeof(reports->range[0]);
+	return got < 0 ? -1 : reports->nr;
+}
+
+static inline bool is_reported(const struct reports *reports, uint64_t offset)
+{
+	int i;
+
+	for (i = 0; i < reports->nr; i++)
+		if (offset - reports->range[i].offset < reports->range[i].len)
+			return true;
+	return false;
+}
+
+/* In pages: "1-3 5". */
+static inline const char *reports_text(const struct reports *reports)
+{
+	static char text[MAX_REPORTS * 42 + 1];
+	unsigned long long page = getpagesize(), first, last;
+	int i, len = 0;
+
+	text[0] = '\0';
+	for (i = 0; i < reports->nr; i++) {
+		if (reports->range[i].offset % page || reports->range[i].len % page ||
+		    !reports->range[i].len)
+			return "not aligned";
+		first = reports->range[i].offset / page;
+		last = first + reports->range[i].len / page - 1;
+		len += sprintf(text + len, i ? " %llu" : "%llu", first);
+		if (last > first)
+			len += sprintf(text + len, "-%llu", last);
+	}
+	return text;
+}
+
+/* What one read(2) tells, or why it fails; "" if the watch is not pending. */
+static inline const char *told_some(int watch, int room)
+{
+	struct reports reports;
+
+	if (watch < 0)
+		return "no watch";
+	if (!pending(watch))
+		return "";
+	return read_reports(watch, &reports, room) < 0 ? strerror(errno) : reports_text(&reports);
+}
+
+static inline const char *told(int watch)
+{
+	return told_some(watch, MAX_REPORTS);
+}
+
+static inline int punch(int fd, off_t first, off_t nr)
+{
+	off_t page = getpagesize();
+
+	return fallocate(fd, HOLE, first * page, nr * page);
+}
+
+/* Another size, and a mapping of it. */
+static inline char *map_pages(int fd, size_t nr)
+{
+	size_t len = nr * getpagesize();
+
+	return ftruncate(fd, len) ? MAP_FAILED : map_shared(fd, len);
+}
+
+static inline bool raise_fd_limit(void)
+{
+	struct rlimit limit = { .rlim_cur = 10000, .rlim_max = 10000 };
+
+	return !setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Let the n-th allocation from now on fail; 0 ends it. True if it was reached. */
+static inline bool fail_nth(int control, int nth)
+{
+	char text[16];
+	ssize_t len;
+
+	len = pread(control, text, sizeof(text) - 1, 0);
+	text[len > 0 ? len : 0] = 0;
+	dprintf(control, "%d", nth);
+	return !atoi(text);
+}
+
+static inline int open_fail_nth(void)
+{
+	/* Not only allocations that may not sleep. */
+	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
+	return open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+}
+
+#endif /* SELFTEST_TRIPWIRE_WATCH_H */
