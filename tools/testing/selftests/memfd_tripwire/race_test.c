@@ -13,6 +13,7 @@
 #define READS		3000
 #define WRITERS		4
 #define READERS		2
+#define PAIRS		2000
 #define PATIENCE_MS	10000
 
 /* In ordinary shared memory: what the sides tell each other behind the fd. */
@@ -66,7 +67,16 @@ static uint64_t pseudo_random(uint64_t *state)
 	return *state >> 33;
 }
 
-TEST_F(tripwire, lock_step_rounds_raise_one_by_one)
+static void put(FIXTURE_DATA(tripwire) * self, bool by_write, uint64_t value)
+{
+	if (!by_write)
+		store(self->map, value);
+	else if (pwrite(self->fd, &value, sizeof(value), 0) != sizeof(value))
+		_exit(1);
+}
+
+static void lock_step(struct __test_metadata *_metadata, FIXTURE_DATA(tripwire) * self,
+		      bool by_write)
 {
 	pid_t child = fork_child();
 	unsigned long long i;
@@ -74,7 +84,7 @@ TEST_F(tripwire, lock_step_rounds_raise_one_by_one)
 	ASSERT_LE(0, child);
 	if (!child) {
 		for (i = 1; i <= ROUNDS; i++) {
-			store(self->map, i);
+			put(self, by_write, i);
 			wait_for_echo(self->board, i);
 		}
 		_exit(0);
@@ -90,6 +100,16 @@ TEST_F(tripwire, lock_step_rounds_raise_one_by_one)
 		store(&self->board->echo, i);
 	}
 	ASSERT_EQ(child, waitpid(child, NULL, 0));
+}
+
+TEST_F(tripwire, lock_step_rounds_raise_one_by_one)
+{
+	lock_step(_metadata, self, false);
+}
+
+TEST_F(tripwire, lock_step_writes_raise_one_by_one)
+{
+	lock_step(_metadata, self, true);
 }
 
 /*
@@ -238,6 +258,7 @@ TEST_F_TIMEOUT(tripwire, writes_are_visible_or_pending, 120)
 
 struct thread_arg {
 	char *map;
+	uint64_t hold;
 	uint64_t stop;
 };
 
@@ -246,8 +267,11 @@ static void *store_loop(void *data)
 	struct thread_arg *arg = data;
 	uint64_t value = 0;
 
-	while (!load(&arg->stop))
+	while (!load(&arg->stop)) {
+		while (load(&arg->hold))
+			sched_yield();
 		store(arg->map, ++value);
+	}
 	return NULL;
 }
 
@@ -261,20 +285,90 @@ TEST_F_TIMEOUT(tripwire, threads_of_one_mm_raise_or_are_visible, 120)
 	struct thread_arg arg = { .map = self->map };
 	pthread_t threads[2];
 	uint64_t after, late;
-	int i;
+	int i, tries;
 
 	for (i = 0; i < 2; i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, store_loop, &arg));
 	for (i = 0; i < 5000; i++) {
+		/* One of them is at it right now. */
+		late = load(self->map);
+		while (load(self->map) == late)
+			sched_yield();
 		ASSERT_EQ(0, ack(self->fd));
 		after = load(self->map);
-		late = load(self->map);
-		if (late != after)
-			ASSERT_TRUE(pending_within(self->fd, PATIENCE_MS)) TH_LOG("round %d", i);
+		late = after;
+		for (tries = 0; late == after && tries < 100; tries++)
+			late = load(self->map);
+		if (late == after || pending(self->fd))
+			continue;
+		store(&arg.hold, 1);	/* no later store stands in for this one */
+		ASSERT_TRUE(pending_within(self->fd, PATIENCE_MS)) TH_LOG("round %d", i);
+		store(&arg.hold, 0);
 	}
 	store(&arg.stop, 1);
 	for (i = 0; i < 2; i++)
 		ASSERT_EQ(0, pthread_join(threads[i], NULL));
+}
+
+struct pair_arg {
+	int fd;
+	char *map;
+	uint64_t *arrived;	/* at one of two meetings a round */
+	uint64_t *returned;	/* ACKs */
+	bool untold;
+};
+
+static void meet(uint64_t *arrived, uint64_t all)
+{
+	__atomic_add_fetch(arrived, 1, __ATOMIC_ACQ_REL);
+	while (load(arrived) < all)
+		sched_yield();
+}
+
+static void *ack_and_store_if_first(void *data)
+{
+	struct pair_arg *arg = data;
+	uint64_t i;
+
+	for (i = 0; i < PAIRS; i++) {
+		meet(arg->arrived, 4 * i + 2);
+		if (ack(arg->fd))
+			arg->untold = true;
+		if (__atomic_fetch_add(arg->returned, 1, __ATOMIC_ACQ_REL) == 2 * i) {
+			store(arg->map, i);
+			if (!arg->untold && !pending_within(arg->fd, 1000))
+				arg->untold = true;
+		}
+		meet(arg->arrived, 4 * i + 4);
+	}
+	return NULL;
+}
+
+/*
+ * Two ACK one grant at the same time. Whoever is through first must not have
+ * relied on what the other one had not finished.
+ */
+TEST_F_TIMEOUT(tripwire, store_after_the_first_of_two_acks_raises, 120)
+{
+	uint64_t arrived = 0, returned = 0;
+	struct pair_arg args[2];
+	pthread_t threads[2];
+	int i;
+
+	store(self->map, 1);
+	for (i = 0; i < 2; i++) {
+		args[i] = (struct pair_arg) {
+			.fd = reopen(self->fd, O_RDWR), .map = self->map,
+			.arrived = &arrived, .returned = &returned,
+		};
+		ASSERT_LE(0, args[i].fd);
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, ack_and_store_if_first, &args[i]));
+	}
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_join(threads[i], NULL));
+		EXPECT_FALSE(args[i].untold);
+		close(args[i].fd);
+	}
 }
 
 /*
