@@ -2,6 +2,7 @@
 /*
  * memfd_tripwire - large folios, PMDs, and collapsing into them
  */
+#include <setjmp.h>
 #include "path.h"
 
 #define MAX_PROCESSES	16
@@ -154,6 +155,127 @@ TEST_F(path, range_collapsed_while_armed_stays_armed)
 	ASSERT_FALSE(pending(self->fd));
 	store_new(self->map);
 	EXPECT_TRUE(pending(self->fd));
+}
+
+/* In ordinary shared memory: a process that maps, stores and unmaps, round and round. */
+struct visitor {
+	char *at;
+	size_t len;
+	int fd;
+	uint64_t here;		/* mapped now */
+	uint64_t value;		/* the last one stored */
+	uint64_t rounds;
+	uint64_t hold;		/* store nothing for now */
+};
+
+static sigjmp_buf unmapped;
+
+static void resume_unmapped(int sig)
+{
+	siglongjmp(unmapped, 1);
+}
+
+static void *store_while_here(void *data)
+{
+	struct visitor *visitor = data;
+
+	sigsetjmp(unmapped, 1);
+	for (;;) {
+		while (!load(&visitor->here) || load(&visitor->hold))
+			sched_yield();
+		store(visitor->at, load(&visitor->value) + 1);
+		store(&visitor->value, load(&visitor->value) + 1);
+	}
+	return NULL;
+}
+
+static void visit(struct visitor *visitor)
+{
+	pthread_t thread;
+	uint64_t value;
+
+	signal(SIGSEGV, resume_unmapped);
+	if (pthread_create(&thread, NULL, store_while_here, visitor))
+		_exit(1);
+	for (;;) {
+		if (mmap(visitor->at, visitor->len, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, visitor->fd, 0) != visitor->at)
+			_exit(1);
+		value = load(&visitor->value);
+		store(&visitor->here, 1);
+		while (load(&visitor->value) < value + 3)
+			sched_yield();
+		munmap(visitor->at, visitor->len);
+		store(&visitor->here, 0);
+		store(&visitor->rounds, load(&visitor->rounds) + 1);
+	}
+}
+
+/* Whether what appears after an ACK has its event; it is told late when ACKs are many. */
+static bool visitor_raises(struct visitor *visitor, int fd)
+{
+	uint64_t seen;
+	bool told;
+	int i;
+
+	if (ack(fd))
+		return false;
+	seen = load(visitor->at);
+	for (i = 0; i < 1000; i++)
+		if (load(visitor->at) != seen)
+			break;
+	if (i == 1000 || pending(fd))
+		return true;
+	store(&visitor->hold, 1);
+	told = pending_within(fd, PATIENCE_MS);
+	store(&visitor->hold, 0);
+	return told;
+}
+
+/* When a huge mapping goes with its VMA, no ACK finds that any more: nor what it owes. */
+TEST_F_TIMEOUT(path, huge_page_unmapped_beside_storing_thread_keeps_guarantee, 60)
+{
+	uint64_t until = now_ns() + 5000000000ull;
+	struct visitor *visitor;
+	unsigned long rounds;
+	pid_t child;
+
+	if (!grow_to_huge(self) || !fault_in_folio(self->map, self->len) ||
+	    folio_pages_at(self->map, self->page) * self->page != self->len)
+		SKIP(return, "no huge pages of shmem here");
+	visitor = mmap(NULL, sizeof(*visitor), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, visitor);
+	*visitor = (struct visitor) { .at = self->map, .len = self->len, .fd = self->fd };
+	child = fork_child();
+	ASSERT_LE(0, child);
+	if (!child)
+		visit(visitor);
+	do {
+		rounds = load(&visitor->rounds);
+		ASSERT_TRUE(visitor_raises(visitor, self->fd)) TH_LOG("round %lu", rounds);
+	} while (rounds < 1000 && now_ns() < until);
+	EXPECT_LT(0, rounds);
+	ASSERT_EQ(0, waitpid(child, NULL, WNOHANG));
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	munmap(visitor, sizeof(*visitor));
+}
+
+/* What is configured for one size of folios holds for memfd_create(2), and for us. */
+TEST_F(path, folio_is_as_large_as_set_for_its_size)
+{
+	const size_t size = 64 << 10;
+
+	munmap(self->map, self->len);
+	self->len = size;
+	ASSERT_EQ(0, ftruncate(self->fd, size));
+	self->map = map_aligned(self->fd, size);
+	ASSERT_NE(MAP_FAILED, self->map);
+	if (access(THP "hugepages-64kB/shmem_enabled", W_OK))
+		SKIP(return, "no folios of 64 KiB: %s", strerror(errno));
+	ASSERT_TRUE(fault_in_folio(self->map, size));
+	EXPECT_EQ(size / self->page, folio_pages_at(self->map, self->page));
 }
 
 /* A hole in the last page makes it small pages again. */
