@@ -222,6 +222,59 @@ TEST_F(path, fork_with_guards_racing_acks_loses_no_grant)
 	finish_race(_metadata, &race);
 }
 
+struct late_ack {
+	int fd;
+	uint64_t spin;		/* so long before it */
+	uint64_t go;
+	uint64_t done;
+};
+
+static void *ack_late(void *data)
+{
+	struct late_ack *late = data;
+	uint64_t until;
+
+	while (!load(&late->go))
+		sched_yield();
+	until = now_ns() + late->spin;
+	while (now_ns() < until)
+		;
+	store(&late->done, ack(late->fd) ? 2 : 1);
+	return NULL;
+}
+
+/*
+ * One ACK beside one fork(2), sooner or later in it: the child must not keep a PTE
+ * that was copied before its parent's was re-protected.
+ */
+TEST_F(path, child_forked_with_guards_beside_ack_stays_armed)
+{
+	struct late_ack late = { .fd = self->fd };
+	uint64_t began, took = 1000000;
+	struct peer peer;
+	pthread_t thread;
+	int i;
+
+	if (madvise(self->map + PAGES / 2 * self->page, self->page, MADV_GUARD_INSTALL))
+		SKIP(return, "no MADV_GUARD_INSTALL: %s", strerror(errno));
+	for (i = 0; i < 200; i++) {
+		late.spin = took * (i % 20) / 20;
+		late.go = 0;
+		late.done = 0;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, ack_late, &late));
+		store_new(self->map);
+		began = now_ns();
+		store(&late.go, 1);
+		ASSERT_TRUE(start_peer(&peer));
+		took = now_ns() - began;
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		ASSERT_EQ(1, late.done);
+		ASSERT_TRUE(tell_peer(&peer, self->map, 0, 1));
+		ASSERT_TRUE(pending_within(self->fd, 1000)) TH_LOG("round %d", i);
+		end_peer(&peer);
+	}
+}
+
 #define NO_NODES	"no migration to a second node (numa=fake=2): %s"
 
 static long move_page(void *page, int node)
@@ -296,6 +349,84 @@ TEST_F(path, compaction_racing_stores_and_acks_keeps_guarantee)
 	for (i = 0; i < 5; i++)
 		ASSERT_EQ(0, write_text("/proc/sys/vm/compact_memory", "1"));
 	finish_race(_metadata, &race);
+}
+
+#define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
+#define NUMA_SCAN	"/sys/kernel/debug/sched/numa_balancing/"
+
+/* Keeps what it said before for the way back; false if it may not be written. */
+static bool exchange_text(const char *path, const char *text, char old[16])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (fd < 0)
+		return false;
+	len = read(fd, old, 15);
+	close(fd);
+	if (len <= 0)
+		return false;
+	old[len] = '\0';
+	return !write_text(path, text);
+}
+
+/* Run on the memory until a hint has unmapped it and a load has mapped it again. */
+static bool await_hint(const char *where)
+{
+	uint64_t until = now_ns() + 20000000000ull;
+	long faults;
+
+	do {
+		faults = minor_faults();
+		load(where);
+		if (minor_faults() > faults)
+			return true;
+	} while (now_ns() < until);
+	return false;
+}
+
+/* Balancing takes pages away for a moment to see who misses them. */
+TEST_F_TIMEOUT(path, page_with_numa_hints_after_ack_stays_armed, 60)
+{
+	static const char * const settings[][2] = {
+		{ NUMA_SCAN "scan_delay_ms", "1" },
+		{ NUMA_SCAN "scan_period_min_ms", "10" },
+		{ NUMA_SCAN "scan_period_max_ms", "10" },
+		{ NUMA_SCAN "scan_size_mb", "4" },
+		{ NUMA_BALANCING, "1" },
+	};
+	long err = store_and_move(self->map);
+	char old[5][16];
+	bool hinted = false;
+	pid_t child;
+	int i, status, nr;
+
+	if (err)
+		SKIP(return, NO_NODES, strerror(-err));
+	for (nr = 0; nr < 5; nr++)
+		if (!exchange_text(settings[nr][0], settings[nr][1], old[nr]))
+			break;
+	/* A new process, for its scans to begin with these settings. */
+	child = nr == 5 ? fork_child() : -1;
+	if (!child) {
+		for (i = 0; i < 5; i++) {
+			store_new(self->map);
+			if (ack(self->fd) || !await_hint(self->map))
+				_exit(2);
+			store_new(self->map);
+			if (!pending_within(self->fd, 1000))
+				_exit(1);
+		}
+		_exit(0);
+	}
+	if (child > 0)
+		hinted = waitpid(child, &status, 0) == child && status != 2 << 8;
+	while (nr--)
+		EXPECT_EQ(0, write_text(settings[nr][0], old[nr]));
+	if (child < 0)
+		SKIP(return, "no NUMA balancing: %s", strerror(errno));
+	ASSERT_TRUE(hinted);
+	EXPECT_EQ(0, status);
 }
 
 /* Soft offlining migrates just this page, with one node too; a page is lost for it. */
