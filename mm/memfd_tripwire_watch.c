@@ -135,11 +135,20 @@ static void watch_tell(struct tripwire_watch *watch)
 		eventfd_signal(watch->eventfd);
 }
 
-#define for_each_watch(watch, tripwire, range)						\
-	for (struct interval_tree_node *__node =					\
-			interval_tree_iter_first(&(tripwire)->watches, (range).start, (range).last); \
-	     __node && ((watch) = container_of(__node, struct tripwire_watch, node));	\
-	     __node = interval_tree_iter_next(__node, (range).start, (range).last))
+/* The next watch over @range behind @watch, or the first one if that is NULL. */
+static struct tripwire_watch *watch_next(struct memfd_tripwire *tripwire,
+					 struct tripwire_watch *watch,
+					 const struct tripwire_range *range)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&tripwire->lock);
+	if (watch)
+		node = interval_tree_iter_next(&watch->node, range->start, range->last);
+	else
+		node = interval_tree_iter_first(&tripwire->watches, range->start, range->last);
+	return node ? container_of(node, struct tripwire_watch, node) : NULL;
+}
 
 /**
  * tripwire_tell_watches - make the watches over a range pending
@@ -150,10 +159,10 @@ static void watch_tell(struct tripwire_watch *watch)
  */
 void tripwire_tell_watches(struct memfd_tripwire *tripwire, struct tripwire_range range)
 {
-	struct tripwire_watch *watch;
+	struct tripwire_watch *watch = NULL;
 
 	guard(spinlock_irqsave)(&tripwire->lock);
-	for_each_watch(watch, tripwire, range)
+	while ((watch = watch_next(tripwire, watch, &range)))
 		watch_tell(watch);
 }
 
@@ -168,13 +177,13 @@ void tripwire_tell_watches(struct memfd_tripwire *tripwire, struct tripwire_rang
 void tripwire_log_to_watches(struct memfd_tripwire *tripwire, struct tripwire_range range,
 			     const struct tripwire_watch *except)
 {
-	struct tripwire_watch *watch;
+	struct tripwire_watch *watch = NULL;
 
 	/* Who is not seen here starts watching after the change. */
 	if (!tripwire_has_watches(tripwire))
 		return;
 	guard(spinlock_irqsave)(&tripwire->lock);
-	for_each_watch(watch, tripwire, range)
+	while ((watch = watch_next(tripwire, watch, &range)))
 		if (watch != except)
 			watch_log(watch, range);
 }

@@ -19,19 +19,19 @@
  * @last: Last page that changed.
  */
 TRACE_EVENT(memfd_tripwire_trip,
-	TP_PROTO(const struct inode *inode, pgoff_t start, pgoff_t last),
-	TP_ARGS(inode, start, last),
-	TP_STRUCT__entry(
-		__field(u64, ino)
-		__field(u64, start)
-		__field(u64, last)
-	),
-	TP_fast_assign(
-		__entry->ino = inode->i_ino;
-		__entry->start = start;
-		__entry->last = last;
-	),
-	TP_printk("ino=%llu pages=%llu-%llu", __entry->ino, __entry->start, __entry->last)
+	    TP_PROTO(const struct inode *inode, pgoff_t start, pgoff_t last),
+	    TP_ARGS(inode, start, last),
+	    TP_STRUCT__entry(
+		    __field(u64, ino)
+		    __field(u64, start)
+		    __field(u64, last)
+	    ),
+	    TP_fast_assign(
+		    __entry->ino = inode->i_ino;
+		    __entry->start = start;
+		    __entry->last = last;
+	    ),
+	    TP_printk("ino=%llu pages=%llu-%llu", __entry->ino, __entry->start, __entry->last)
 );
 
 /**
@@ -43,26 +43,26 @@ TRACE_EVENT(memfd_tripwire_trip,
  * @pinned: Whether any were left granted since they are pinned.
  */
 TRACE_EVENT(memfd_tripwire_ack,
-	TP_PROTO(const struct inode *inode, bool watch, unsigned long revoked,
-		 bool hot, bool pinned),
-	TP_ARGS(inode, watch, revoked, hot, pinned),
-	TP_STRUCT__entry(
-		__field(u64, ino)
-		__field(unsigned long, revoked)
-		__field(bool, watch)
-		__field(bool, hot)
-		__field(bool, pinned)
-	),
-	TP_fast_assign(
-		__entry->ino = inode->i_ino;
-		__entry->watch = watch;
-		__entry->revoked = revoked;
-		__entry->hot = hot;
-		__entry->pinned = pinned;
-	),
-	TP_printk("ino=%llu by=%s revoked=%lu%s%s", __entry->ino,
-		  __entry->watch ? "watch" : "file", __entry->revoked,
-		  __entry->hot ? " hot" : "", __entry->pinned ? " pinned" : "")
+	    TP_PROTO(const struct inode *inode, bool watch, unsigned long revoked,
+		     bool hot, bool pinned),
+	    TP_ARGS(inode, watch, revoked, hot, pinned),
+	    TP_STRUCT__entry(
+		    __field(u64, ino)
+		    __field(unsigned long, revoked)
+		    __field(bool, watch)
+		    __field(bool, hot)
+		    __field(bool, pinned)
+	    ),
+	    TP_fast_assign(
+		    __entry->ino = inode->i_ino;
+		    __entry->watch = watch;
+		    __entry->revoked = revoked;
+		    __entry->hot = hot;
+		    __entry->pinned = pinned;
+	    ),
+	    TP_printk("ino=%llu by=%s revoked=%lu%s%s", __entry->ino,
+		      __entry->watch ? "watch" : "file", __entry->revoked,
+		      __entry->hot ? " hot" : "", __entry->pinned ? " pinned" : "")
 );
 
 #endif /* _TRACE_MEMFD_TRIPWIRE_H */

@@ -83,8 +83,8 @@ struct memfd_tripwire_range {
  * that is readable once something in the range was written after the ioctl
  * returned. Its read(2) waits for that, re-arms the range and reports what was
  * written, as an array of struct memfd_tripwire_range: ascending, merged, and
- * in whole folios as far as they are in the range. When it returns, every write to the range is visible and
- * was reported, or will make the watch readable.
+ * in whole folios as far as they are in the range. When it returns, every write
+ * to the range is visible and was reported, or will make the watch readable.
  *
  * A buffer too short for all of it gets as many as fit, at most 256; the rest is
  * left for the next read(2), which goes on behind it. Below 16 bytes: EINVAL.
