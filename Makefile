@@ -17,6 +17,8 @@ help:
 	@echo 'make debug               the selftests under KASAN, lockdep, kmemleak and the like'
 	@echo 'make soak [R=rounds]     the random test against its model, from a new seed'
 	@echo 'make mutants [M=names]   take each handling out; its test must fail'
+	@echo 'make bench               measure it beside what else there is; plots and a report'
+	@echo 'make bench-check         count instructions; fail when a path has grown by over 3%'
 	@echo 'make shell               an interactive guest'
 	@echo 'make clean               remove build/; the cache of downloads stays'
 	@echo
@@ -60,6 +62,16 @@ soak: test-kernel
 mutants: test-kernel
 	@scripts/mutants.sh $(M)
 
+bench-kernel: kernel
+	@scripts/setup.sh boot bench
+	@scripts/build.sh selftests demo
+
+bench: bench-kernel
+	@scripts/bench.sh run
+
+bench-check: bench-kernel
+	@scripts/bench.sh check
+
 shell: test-kernel
 	@scripts/boot.sh shell
 
@@ -80,4 +92,5 @@ clean:
 	rm -rf build
 
 .NOTPARALLEL:
-.PHONY: help tree kernel demo test-kernel test quick debug soak mutants shell edits series check bisect clean
+.PHONY: help tree kernel demo test-kernel test quick debug soak mutants bench-kernel bench bench-check \
+	shell edits series check bisect clean

@@ -5,6 +5,7 @@
 #   boot.sh test CPUS... [-- T]	run the selftests (of name T) on so many CPUs each
 #   boot.sh one CPUS PROGRAM T	run the test T of PROGRAM; 1 when it fails
 #   boot.sh soak ROUNDS		the random test, so many rounds from a new seed
+#   boot.sh bench CPUS|icount ARGS	the benchmark; icount: the clock counts instructions
 #   boot.sh faults		prove that a splat and a missing verdict fail a run
 #   boot.sh shell		an interactive guest
 . "$(dirname "$0")/lib.sh"
@@ -63,7 +64,8 @@ accelerator() {
 # Boot $initrd, show what the guest says on the verdict channel, and judge it.
 boot() { # NAME CPUS MEMORY_MB SECONDS
 	name=$1 verdict=$run/$1.out console=$run/$1.console
-	case $(accelerator) in
+	case ${clock:-$(accelerator)} in
+	icount) accel='-accel tcg,thread=single -icount shift=0,sleep=off -cpu max' ;;
 	kvm) accel='-accel kvm -cpu host' ;;
 	*) accel='-accel tcg,thread=multi -cpu max' ;;
 	esac
@@ -88,6 +90,7 @@ shown() {
 	case $1 in
 	demo*) grep --line-buffered '^demo:' || : ;;
 	fault*|one*) cat > /dev/null ;;
+	bench*) sed -un 's/^# \(.* took\)/bench: \1/p' ;;
 	*) grep --line-buffered -E '^(ok|not ok|# not ok)|ACK|# SKIP|faults for' || : ;;
 	esac
 }
@@ -222,6 +225,19 @@ soak() { # ROUNDS
 	boot soak 4 1536 $(($1 * 60 + 120)) && tail -n 2 "$verdict" || die "see $verdict"
 }
 
+# A clock that Linux takes for unstable would be a slow one.
+bench() { # CPUS|icount ARGS...
+	flavour=demo options='panic=-1 tsc=reliable' clock=''
+	name=bench-$1 memory=3000
+	if [ "$1" = icount ]; then clock=icount cpus=1 memory=1024; else cpus=$1; fi
+	shift
+	spare=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+	[ $((spare - 512)) -ge $memory ] || memory=1024
+	make_initrd bench "/bench $*" \
+		"file /bench $out/selftests-demo/memfd_tripwire/bench 0755 0 0"
+	boot "$name" "$cpus" $memory 1800
+}
+
 # A run that should have failed and did not would make every other worth nothing.
 faults() {
 	fault 'echo "<4>WARNING: planted" > /dev/kmsg' 'kernel complained'
@@ -255,7 +271,8 @@ demo) shift; demo "$@" ;;
 test) shift; selftests "$@" ;;
 one) shift; one "$@" ;;
 soak) shift; soak "$@" ;;
+bench) shift; bench "$@" ;;
 faults) faults ;;
 shell) shell ;;
-*) die "usage: boot.sh demo [FILE] | test CPUS... [-- NAME] | one CPUS PROGRAM TEST | soak ROUNDS | faults | shell" ;;
+*) die "usage: boot.sh demo [FILE] | test CPUS... [-- NAME] | one CPUS PROGRAM TEST | soak ROUNDS | bench CPUS|icount ARGS... | faults | shell" ;;
 esac

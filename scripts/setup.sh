@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Install the Debian packages that a step needs, and only those that are missing:
-# setup.sh build | boot | check ...
+# setup.sh build | boot | check | bench ...
 . "$(dirname "$0")/lib.sh"
 
 [ "$(uname -m)" = x86_64 ] || die "this is $(uname -m); kernel and guest are made on x86_64"
@@ -12,6 +12,7 @@ build='gcc:gcc /usr/include/stdio.h:libc6-dev flex:flex bison:bison bc:bc
 	git:git patch:patch rsync:rsync ccache:ccache cpio:cpio'
 boot='qemu-system-x86_64:qemu-system-x86 static_busybox:busybox-static'
 check='sparse:sparse'
+bench='gnuplot:gnuplot-nox'
 
 missing=
 for step; do

@@ -1,0 +1,220 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Measure memfd_tripwire beside what else there is:
+#   bench.sh run		all of it, with plots and a report in build/bench
+#   bench.sh report		plots and report again, from what was measured last
+#   bench.sh check		count instructions; fail when a path has grown by over 3%
+#   bench.sh check --update	make what is counted the table that it is held against
+. "$(dirname "$0")/lib.sh"
+
+results=$top/build/bench
+parts=$top/scripts/bench
+table=$parts/instructions-$base
+growth=3			# per cent that a path may grow by
+quiet=0.3			# load of the host above which wall times are disturbed
+
+# What says something of its own on fewer or more CPUs, and what can be counted.
+by_cpus='yard doorbell roundtrip rearm'
+counted='paths yard doorbell held roundtrip rate ring rearm report mappers watches huge'
+
+measure() { # FILE CPUS|icount ARGS...
+	lines=$results/$1; shift
+	case $1 in
+	icount) say "benchmark: instructions, counted on 1 CPU" ;;
+	*) say "benchmark: wall time on $1 CPU$([ "$1" = 1 ] || echo s)" ;;
+	esac
+	"$top/scripts/boot.sh" bench "$@" || die "the benchmark failed; see $run/bench-$1.out"
+	tr -d '\r' < "$run/bench-$1.out" | grep '^bench	' > "$lines" ||
+		die "the benchmark said nothing; see $run/bench-$1.out"
+}
+
+# Where it ran, for the report and the captions. boot.sh has found out about KVM.
+describe() { # LOAD BEFORE IT BEGAN
+	accel=$(cat "$cache/accelerator-$(cat /proc/sys/kernel/random/boot_id)" 2> /dev/null ||
+		echo tcg)
+	kernel=$(sed -n 's/^guest: hello from \([^ ]*\).*/\1/p' "$run/bench-2.out")
+	cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
+	qemu=$(qemu-system-x86_64 --version | sed -n '1s/^[^0-9]*\([0-9.]*\).*/\1/p')
+	printf '%s\t%s\n' \
+		kernel "Linux $kernel, scripts/config/demo.config" \
+		'wall time' "QEMU $qemu, $accel, 2 CPUs where not said otherwise" \
+		instructions "QEMU $qemu, tcg, -icount shift=0, 1 CPU: user and kernel, and the idle time that is waited for" \
+		host "$cpu, $(nproc) CPUs, load $1 before it began" \
+		date "$(date -u '+%Y-%m-%d %H:%M UTC')" \
+		producer 'on CPU 0, stores to a mapping of its own; asleep: until the consumer is blocked (state S)' \
+		consumer 'on CPU 1, in another process; uffd-async and soft-dirty scan every 1 ms' \
+		> "$results/machine"
+	[ "$accel" = tcg ] || accel=kvm
+	echo "$accel" > "$results/accel"
+	awk -v most=$quiet -v load="$1" 'BEGIN {
+		if (load > most) print "load " load " before it began" }' > "$results/busy"
+	echo "Guest: QEMU $qemu ($accel), CPUS, Linux $kernel, demo.config. Host: $cpu, $(nproc) CPUs, load $1 before." \
+		> "$results/caption"
+}
+
+extract() { # NAME BOOTS VARIABLES...
+	name=$1 boots=$2; shift 2
+	set -- "$@" -f "$parts/data.awk"
+	for boot in $boots; do set -- "$@" "$results/$boot.tsv"; done
+	awk "$@" > "$results/$name.dat"
+}
+
+draw() { # NAME SCRIPT CAPTION SETTINGS
+	grep -q '[0-9]' "$results/$1.dat" || { say "nothing to draw for $1"; return 0; }
+	files="svg = '$results/$1.svg'; data = '$results/$1.dat'; style = '$parts/style.gp'"
+	curves=$(sed -n 's/^# //p' "$results/$1.dat" | tr '\n' ' ')
+	gnuplot -e "$files; curves = '$curves'; caption = \"$3\"; $4" "$parts/$2.gp" > "$results/gnuplot.log" 2>&1 || {
+		cat "$results/gnuplot.log" >&2
+		die "gnuplot cannot draw $1"
+	}
+	plots="$plots $1.svg"
+}
+
+caption() { # BOOT REMARK
+	case $1 in
+	icount) echo "$2\\nInstructions, user and kernel. $(sed 's/([a-z]*), CPUS/(tcg, -icount shift=0), 1 CPU/' \
+		"$results/caption")" ;;
+	cpus) echo "$2\\n$(sed 's/CPUS/1, 2 and 4 CPUs/' "$results/caption")" ;;
+	*) echo "$2\\n$(sed 's/CPUS/2 CPUs/' "$results/caption")" ;;
+	esac
+}
+
+# By either clock.
+curves() { # NAME GROUP METRIC X WANT HEADING ACROSS REMARK [UNIT]
+	for boot in 2 icount; do
+		unit=${9:-ns}
+		[ $boot = 2 ] || unit=$(echo "$unit" | sed 's/^ns/instructions/')
+		extract "$1-$boot" $boot -v kind=lines -v "group=$2" -v "metric=$3" -v "x=$4" \
+			-v "want=$5"
+		draw "$1-$boot" lines "$(caption $boot "$8")" \
+			"heading = '$6'; unit = '$unit'; across = '$7'"
+	done
+}
+
+bars() { # NAME GROUP COLUMNS HEADING REMARK
+	for boot in 2 icount; do
+		unit=ns
+		[ $boot = 2 ] || unit=instructions
+		extract "$1-$boot" $boot -v kind=bars -v "group=$2" -v "columns=$3"
+		nr=$(($(sed q "$results/$1-$boot.dat" | wc -w) - 1))
+		draw "$1-$boot" bars "$(caption $boot "$5")" \
+			"heading = '$4'; unit = '$unit'; bars = $nr"
+	done
+}
+
+report() {
+	plots=
+	rm -f "$results"/*.svg "$results"/*.dat
+	bars doorbell doorbell '*:p50:p50 *:p99:p99 *:p99.9:p99.9' \
+		'Latency of one doorbell: from before the store to the consumer having its value' \
+		'The consumer is asleep; but uffd-async and soft-dirty scan every 1 ms, and busy spins.'
+	bars held held '*:p50:consumer-waits nobody:p50:nobody-waits' \
+		'How long ringing one doorbell holds the producer up' \
+		'Median; two reads of the clock are in it. uffd-wp and vfio-user do not work with nobody there.'
+	bars roundtrip roundtrip 'asleep:p50:consumer-asleep awake:p50:consumer-awake' \
+		'Round trip: ring, the consumer has it and replies over an eventfd' \
+		'Median. Awake: the consumer tries again and again, without sleeping.'
+	curves consumer rate consumer-cpu rate '' 'CPU that the consumer takes' 'doorbells a second' \
+		'Median of 3 runs. Up to 100 % is one CPU.' '% of a CPU'
+	curves producer rate producer-cost rate '' 'CPU that the producer takes to ring one doorbell' \
+		'doorbells a second' \
+		'What it waits between them is not in it, but with 1 CPU: there the sleep between them is.' ns
+	curves written rearm rearm pages resident=256MiB 'Re-arming what was written, of 256 MiB resident' \
+		'pages written, spread evenly' 'Median. uffd-wp and mprotect do not report which pages.'
+	curves resident rearm rearm resident pages=1 'Re-arming one written page' \
+		'MiB resident; the last one is a sparse 1 TiB' \
+		'Median. For 1 TiB userfaultfd would need 2 GiB of page tables.'
+	curves mappers mappers rearm processes pages=64 \
+		'Re-arming 64 pages that every process has written' 'processes that map them' \
+		'Median. uffd-wp: one ioctl for each process.'
+	for metric in trip read; do
+		curves watches-$metric watches $metric watches '' \
+			"$([ $metric = trip ] && echo 'A store that trips one watch' ||
+				echo 'Reading the watch that was tripped')" \
+			'disjoint watches on the file, a page each' 'Median.'
+	done
+	extract cpus '1 2 4' -v kind=cpus -v group=doorbell -v metric=p50
+	draw cpus lines "$(caption cpus 'Median; the consumer is asleep, or scans, or spins, as above.')" \
+		"heading = 'Latency of one doorbell by virtual CPUs'; unit = 'ns'; across = 'CPUs'"
+	extract paths icount -v kind=bars -v group=paths -v 'columns=*:cost:instructions'
+	draw paths bars "$(caption icount 'Median of 300.')" \
+		"heading = 'Single paths of the kernel'; unit = 'instructions'; bars = 1"
+
+	judged html > "$results/report.html"
+	judged text
+	say "the report, with plots and every figure, is $results/report.html"
+}
+
+judged() { # FORM
+	awk -v form="$1" -v dir="$results" -v plots="$plots" -v accel="$(cat "$results/accel")" \
+		-v busy="$(cat "$results/busy")" \
+		-f "$parts/values.awk" -f "$parts/targets.awk" -f "$parts/report.awk" \
+		"$results/2.tsv" "$results/1.tsv" "$results/4.tsv" "$results/icount.tsv"
+}
+
+run_all() {
+	mkdir -p "$results"
+	load=$(cut -d ' ' -f 1 /proc/loadavg)
+	# shellcheck disable=SC2086 # lists of words
+	{
+		measure 2.tsv 2
+		measure 1.tsv 1 $by_cpus
+		measure 4.tsv 4 $by_cpus
+		measure icount.tsv icount -i $counted
+	}
+	describe "$load"
+	[ ! -s "$results/busy" ] || say "the host is busy ($(cat "$results/busy")): wall times are disturbed"
+	report
+}
+
+# The table is 'path instructions', in the order of the program.
+check() { # [--update]
+	mkdir -p "$results"
+	measure check.tsv icount -i paths
+	awk -F '\t' '$2 == "paths" && $5 == "cost" && $7 == "instructions" { print $3, $6 }' \
+		"$results/check.tsv" > "$results/instructions"
+	[ -s "$results/instructions" ] || die "no path was counted; see $run/bench-icount.out"
+	if [ "${1:-}" = --update ]; then
+		{
+			echo "# Instructions of single paths, Linux $base, demo.config; see scripts/bench.sh"
+			cat "$results/instructions"
+		} > "$table"
+		say "$table is up to date: $(grep -vc '^#' "$table") paths"
+		return 0
+	fi
+	[ -f "$table" ] || die "there is no $table: 'bench.sh check --update' makes it"
+	awk -v most=$growth '
+	/^#/ { next }
+	!counted { was[$1] = $2; next }
+	{
+		now[$1] = 1
+		if (!($1 in was)) {
+			printf "%-28s %10s %10d           not in the table\n", $1, "-", $2
+			failed++
+			next
+		}
+		change = 100 * ($2 - was[$1]) / (was[$1] ? was[$1] : 1)
+		printf "%-28s %10d %10d %+8.2f%%", $1, was[$1], $2, change
+		if (change > most) { printf "  has grown"; failed++ }
+		if (change < -most) printf "  has shrunk: --update"
+		print ""
+	}
+	END {
+		for (path in was)
+			if (!(path in now)) {
+				printf "%-28s %10d %10s           was not counted\n", path, was[path], "-"
+				failed++
+			}
+		exit failed > 0
+	}' "$table" counted=1 "$results/instructions" ||
+		die "paths have grown by over $growth%, or appeared, or vanished; if so intended: bench.sh check --update"
+	say "no path has grown by over $growth%"
+}
+
+only_one "$out/lock" 9
+case ${1:-} in
+run) run_all ;;
+report) report ;;
+check) shift; check "$@" ;;
+*) die "usage: bench.sh run | report | check [--update]" ;;
+esac

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# A curve for each block of data. Also given: data; across, the x axis; curves, the
+# blocks' names; style, a file.
+load style
+all = "tripwire-ack tripwire-watch eventfd futex uffd-wp uffd-async soft-dirty mprotect".\
+	" busy socket vfio-user"
+# The same one everywhere for a mechanism.
+number(name) = int(sum [i = 1 : words(all)] (word(all, i) eq name ? i : 0))
+set logscale x
+set xlabel across
+set xtics () font ",12"
+set key outside right top vertical samplen 2 spacing 1.15
+set rmargin -1
+set offsets graph 0.03, graph 0.05, 0, 0
+plot for [i = 1 : words(curves)] data index i - 1 using 1:($2 / scale):xtic(1) \
+	with linespoints lt number(word(curves, i)) title word(curves, i)

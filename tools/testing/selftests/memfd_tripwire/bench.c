@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * memfd_tripwire - benchmark: what it costs beside what else there is
+ *
+ * bench [group...]	those groups; by default all but the paths
+ * bench -i [group...]	the same, where a nanosecond stands for an instruction
+ *
+ * bench.h says what the output is. Whatever loses a doorbell, or hangs, ends it with a
+ * status other than 0.
+ */
+#include "bench_doorbell.h"
+#include "bench_rearm.h"
+#include "bench_ring.h"
+#include "bench_yard.h"
+#include "bench_paths.h"
+
+#define GROUP_SECONDS	300
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} groups[] = {
+	{ "yard", bench_yard },
+	{ "doorbell", bench_doorbell },
+	{ "held", bench_held },
+	{ "roundtrip", bench_roundtrip },
+	{ "rate", bench_rate },
+	{ "ring", bench_ring },
+	{ "rearm", bench_rearm },
+	{ "report", bench_report },
+	{ "mappers", bench_mappers },
+	{ "watches", bench_watches },
+	{ "huge", bench_huge },
+	{ "memory", bench_memory },
+	{ "paths", bench_paths },
+};
+
+#define NR_GROUPS	ARRAY_SIZE(groups)
+#define NR_BY_DEFAULT	(NR_GROUPS - 1)
+
+static void on_alarm(int signal)
+{
+	char said[128];
+
+	/* The children die with it. */
+	snprintf(said, sizeof(said), "it hangs, or takes over %d s", GROUP_SECONDS);
+	fail_plainly(at_work, said);
+}
+
+/* In a process of its own: what soft-dirty costs is by all the memory of a process. */
+static void run_group(unsigned int i)
+{
+	uint64_t began = now_ns();
+	pid_t child = fork_child();
+	int status;
+
+	if (child < 0)
+		fail("fork");
+	if (!child) {
+		signal(SIGALRM, on_alarm);
+		alarm(GROUP_SECONDS);
+		groups[i].run();
+		exit(0);
+	}
+	if (waitpid(child, &status, 0) != child || status) {
+		fprintf(stderr, "bench: %s failed\n", groups[i].name);
+		exit(1);
+	}
+	printf("# %s took %.1f s\n", groups[i].name, (now_ns() - began) / 1e9);
+}
+
+static void run_named(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_GROUPS; i++) {
+		if (!strcmp(name, groups[i].name)) {
+			run_group(i);
+			return;
+		}
+	}
+	fprintf(stderr, "bench: there is no group %s\n", name);
+	exit(2);
+}
+
+static void allow_files(void)
+{
+	struct rlimit limit = { 16384, 16384 };
+
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		fail("RLIMIT_NOFILE");
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int i;
+
+	setlinebuf(stdout);
+	allow_files();
+	printf("# %u CPUs, %lu MiB free, pages of %d bytes\n", cpus(),
+	       number_in("/proc/meminfo", "MemAvailable:") / 1024, getpagesize());
+	if (argc > 1 && !strcmp(argv[1], "-i")) {
+		counts_instructions = true;
+		argv++;
+		argc--;
+	}
+	if (argc == 1)
+		for (i = 0; i < NR_BY_DEFAULT; i++)
+			run_group(i);
+	for (i = 1; i < (unsigned int)argc; i++)
+		run_named(argv[i]);
+	return 0;
+}

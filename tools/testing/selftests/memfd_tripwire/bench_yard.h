@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * memfd_tripwire - benchmark: yardsticks, and what files and watches take of memory
+ */
+#ifndef SELFTEST_TRIPWIRE_BENCH_YARD_H
+#define SELFTEST_TRIPWIRE_BENCH_YARD_H
+
+#include <sys/eventfd.h>
+#include "bench.h"
+
+#define YARD_ROUNDS	2000
+#define OBJECTS		4000
+
+/* What everything else is to be held against. */
+static void bench_yard(void)
+{
+	static struct samples call, clock, fault;
+	size_t page = getpagesize();
+	uint64_t began;
+	char *anon;
+	int i;
+
+	pin_to(0);
+	anon = mmap(NULL, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (anon == MAP_FAILED)
+		fail("mmap");
+	for (i = -YARD_ROUNDS / 5; i < YARD_ROUNDS; i++) {
+		uint64_t ns[3];
+
+		began = now_ns();
+		ns[0] = now_ns() - began;
+
+		began = now_ns();
+		syscall(__NR_getppid);
+		ns[1] = now_ns() - began;
+
+		/* The zero page is put in: no allocation, no file. */
+		if (madvise(anon, page, MADV_DONTNEED))
+			fail("MADV_DONTNEED");
+		began = now_ns();
+		load(anon);
+		ns[2] = now_ns() - began;
+		if (i < 0)
+			continue;
+		add_sample(&clock, ns[0]);
+		add_sample(&call, ns[1]);
+		add_sample(&fault, ns[2]);
+	}
+	munmap(anon, page);
+	line_median("yard", "two-clock-reads", "-", "time", &clock, "ns");
+	line_median("yard", "null-system-call", "-", "time", &call, "ns");
+	line_median("yard", "empty-fault", "-", "time", &fault, "ns");
+}
+
+enum object { MEMFD, TRIPWIRE, EVENTFD, WATCH };
+
+static int make_object(enum object kind, int memory)
+{
+	switch (kind) {
+	case MEMFD:
+		return memfd_create("plain", MFD_CLOEXEC);
+	case TRIPWIRE:
+		return memfd_tripwire(0);
+	case EVENTFD:
+		return eventfd(0, EFD_CLOEXEC);
+	default:
+		return add_watch(memory, 0, getpagesize(), 0);
+	}
+}
+
+/* Bytes of slab that an object takes; nothing is ever written to it. */
+static double object_bytes(enum object kind, int memory)
+{
+	static int fd[OBJECTS];
+	unsigned long before, after;
+	unsigned int i;
+
+	before = number_in("/proc/meminfo", "Slab:");
+	for (i = 0; i < OBJECTS; i++) {
+		fd[i] = make_object(kind, memory);
+		if (fd[i] < 0)
+			fail("too many files");
+	}
+	after = number_in("/proc/meminfo", "Slab:");
+	for (i = 0; i < OBJECTS; i++)
+		close(fd[i]);
+	return (after - before) * 1024.0 / OBJECTS;
+}
+
+static void bench_memory(void)
+{
+	static const struct { const char *name, *parameter; enum object kind; } objects[] = {
+		{ "memfd", "file", MEMFD },
+		{ "eventfd", "file", EVENTFD },
+		{ "tripwire", "file", TRIPWIRE },
+		{ "tripwire", "watch", WATCH },
+	};
+	unsigned int i;
+	int memory;
+
+	if (!have_tripwire()) {
+		skip("memory", "tripwire", "file", "this kernel has no memfd_tripwire()");
+		return;
+	}
+	memory = tripwire_memfd(MEMFD_TRIPWIRE_WATCH_ONLY, getpagesize());
+	for (i = 0; i < ARRAY_SIZE(objects); i++) {
+		/* The table of descriptors has to grow only the first time. */
+		object_bytes(objects[i].kind, memory);
+		sleep_ns(100000000);
+		line("memory", objects[i].name, objects[i].parameter, "slab",
+		     object_bytes(objects[i].kind, memory), "bytes");
+	}
+	close(memory);
+}
+
+#endif /* SELFTEST_TRIPWIRE_BENCH_YARD_H */
