@@ -11,11 +11,28 @@ results=$top/build/bench
 parts=$top/scripts/bench
 table=$parts/instructions-$base
 growth=3			# per cent that a path may grow by
-quiet=0.3			# load of the host above which wall times are disturbed
+quiet=0.2			# CPUs of the host, busy otherwise: above, wall times are disturbed
+others=0			# how many were, at most, when a part began
 
 # What says something of its own on fewer or more CPUs, and what can be counted.
 by_cpus='yard doorbell roundtrip rearm'
 counted='paths yard doorbell held roundtrip rate ring rearm report mappers watches huge'
+
+# For three seconds: what just ended, as a build, is in the load average for minutes.
+look_around() {
+	others=$({ sed q /proc/stat; sleep 3; sed q /proc/stat; } | awk -v most="$others" '
+	{
+		total[NR] = 0
+		for (i = 2; i <= 9; i++) total[NR] += $i
+		idle[NR] = $5 + $6
+	}
+	END {
+		spent = total[2] - total[1]
+		"nproc" | getline cpus
+		busy = spent ? cpus * (1 - (idle[2] - idle[1]) / spent) : 0
+		printf "%.2f", (busy > most ? busy : most)
+	}')
+}
 
 measure() { # FILE CPUS|icount ARGS...
 	lines=$results/$1; shift
@@ -23,13 +40,14 @@ measure() { # FILE CPUS|icount ARGS...
 	icount) say "benchmark: instructions, counted on 1 CPU" ;;
 	*) say "benchmark: wall time on $1 CPU$([ "$1" = 1 ] || echo s)" ;;
 	esac
+	look_around
 	"$top/scripts/boot.sh" bench "$@" || die "the benchmark failed; see $run/bench-$1.out"
 	tr -d '\r' < "$run/bench-$1.out" | grep '^bench	' > "$lines" ||
 		die "the benchmark said nothing; see $run/bench-$1.out"
 }
 
 # Where it ran, for the report and the captions. boot.sh has found out about KVM.
-describe() { # LOAD BEFORE IT BEGAN
+describe() {
 	accel=$(cat "$cache/accelerator-$(cat /proc/sys/kernel/random/boot_id)" 2> /dev/null ||
 		echo tcg)
 	kernel=$(sed -n 's/^guest: hello from \([^ ]*\).*/\1/p' "$run/bench-2.out")
@@ -39,16 +57,16 @@ describe() { # LOAD BEFORE IT BEGAN
 		kernel "Linux $kernel, scripts/config/demo.config" \
 		'wall time' "QEMU $qemu, $accel, 2 CPUs where not said otherwise" \
 		instructions "QEMU $qemu, tcg, -icount shift=0, 1 CPU: user and kernel, and the idle time that is waited for" \
-		host "$cpu, $(nproc) CPUs, load $1 before it began" \
+		host "$cpu, $(nproc) CPUs, $others of them busy otherwise" \
 		date "$(date -u '+%Y-%m-%d %H:%M UTC')" \
 		producer 'on CPU 0, stores to a mapping of its own; asleep: until the consumer is blocked (state S)' \
 		consumer 'on CPU 1, in another process; uffd-async and soft-dirty scan every 1 ms' \
 		> "$results/machine"
 	[ "$accel" = tcg ] || accel=kvm
 	echo "$accel" > "$results/accel"
-	awk -v most=$quiet -v load="$1" 'BEGIN {
-		if (load > most) print "load " load " before it began" }' > "$results/busy"
-	echo "Guest: QEMU $qemu ($accel), CPUS, Linux $kernel, demo.config. Host: $cpu, $(nproc) CPUs, load $1 before." \
+	awk -v most=$quiet -v others="$others" 'BEGIN {
+		if (others > most) print others " of its CPUs were busy otherwise" }' > "$results/busy"
+	echo "Guest: QEMU $qemu ($accel), CPUS, Linux $kernel, demo.config. Host: $cpu, $(nproc) CPUs, $others busy otherwise." \
 		> "$results/caption"
 }
 
@@ -72,11 +90,11 @@ draw() { # NAME SCRIPT CAPTION SETTINGS
 
 caption() { # BOOT REMARK
 	case $1 in
-	icount) echo "$2\\nInstructions, user and kernel. $(sed 's/([a-z]*), CPUS/(tcg, -icount shift=0), 1 CPU/' \
-		"$results/caption")" ;;
-	cpus) echo "$2\\n$(sed 's/CPUS/1, 2 and 4 CPUs/' "$results/caption")" ;;
-	*) echo "$2\\n$(sed 's/CPUS/2 CPUs/' "$results/caption")" ;;
+	icount) edit='s/([a-z]*), CPUS/(tcg, -icount shift=0), 1 CPU/; s/^/Instructions, user and kernel. /' ;;
+	cpus) edit='s/CPUS/1, 2 and 4 CPUs/' ;;
+	*) edit='s/CPUS/2 CPUs/' ;;
 	esac
+	printf '%s\\n%s\n' "$2" "$(sed "$edit" "$results/caption")"
 }
 
 # By either clock.
@@ -86,7 +104,7 @@ curves() { # NAME GROUP METRIC X WANT HEADING ACROSS REMARK [UNIT]
 		[ $boot = 2 ] || unit=$(echo "$unit" | sed 's/^ns/instructions/')
 		extract "$1-$boot" $boot -v kind=lines -v "group=$2" -v "metric=$3" -v "x=$4" \
 			-v "want=$5"
-		draw "$1-$boot" lines "$(caption $boot "$8")" \
+		draw "$1-$boot" lines "$(caption "$boot" "$8")" \
 			"heading = '$6'; unit = '$unit'; across = '$7'"
 	done
 }
@@ -97,7 +115,7 @@ bars() { # NAME GROUP COLUMNS HEADING REMARK
 		[ $boot = 2 ] || unit=instructions
 		extract "$1-$boot" $boot -v kind=bars -v "group=$2" -v "columns=$3"
 		nr=$(($(sed q "$results/$1-$boot.dat" | wc -w) - 1))
-		draw "$1-$boot" bars "$(caption $boot "$5")" \
+		draw "$1-$boot" bars "$(caption "$boot" "$5")" \
 			"heading = '$4'; unit = '$unit'; bars = $nr"
 	done
 }
@@ -154,7 +172,6 @@ judged() { # FORM
 
 run_all() {
 	mkdir -p "$results"
-	load=$(cut -d ' ' -f 1 /proc/loadavg)
 	# shellcheck disable=SC2086 # lists of words
 	{
 		measure 2.tsv 2
@@ -162,7 +179,7 @@ run_all() {
 		measure 4.tsv 4 $by_cpus
 		measure icount.tsv icount -i $counted
 	}
-	describe "$load"
+	describe
 	[ ! -s "$results/busy" ] || say "the host is busy ($(cat "$results/busy")): wall times are disturbed"
 	report
 }

@@ -209,7 +209,7 @@ function machine(	line, pair) {
 	}
 	print "</table>"
 	if (busy != "")
-		print "<p class=MISSED>The host had other work meanwhile (" esc(busy) "): wall times, above" \
+		print "<p class=MISSED>The host had other work (" esc(busy) "): wall times, above" \
 			" all those across CPUs, are disturbed. Instructions are not."
 }
 

@@ -212,7 +212,7 @@ TEST_F(path, watch_without_memory_is_enomem_and_changes_nothing)
 	EXPECT_GT(MAX_NTH, nth);
 }
 
-TEST_F(path, watch_beyond_8192_is_enospc_until_one_is_closed)
+TEST_F_TIMEOUT(path, watch_beyond_8192_is_enospc_until_one_is_closed, 120)
 {
 	int i, fd, last = -1;
 
