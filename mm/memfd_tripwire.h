@@ -52,9 +52,9 @@ struct memfd_tripwire {
 	unsigned int nr_watches;
 };
 
-static inline struct memfd_tripwire *tripwire_of(const struct inode *inode)
+static inline struct memfd_tripwire *tripwire_of(struct inode *inode)
 {
-	return SHMEM_I((struct inode *)inode)->tripwire;
+	return SHMEM_I(inode)->tripwire;
 }
 
 /**
