@@ -19,6 +19,7 @@ help:
 	@echo 'make mutants [M=names]   take each handling out; its test must fail'
 	@echo 'make bench               measure it beside what else there is; plots and a report'
 	@echo 'make bench-check         count instructions; fail when a path has grown by over 3%'
+	@echo 'make bench-pristine      see that other memfds cost what they do without the patches'
 	@echo 'make shell               an interactive guest'
 	@echo 'make clean               remove build/; the cache of downloads stays'
 	@echo
@@ -72,6 +73,9 @@ bench: bench-kernel
 bench-check: bench-kernel
 	@scripts/bench.sh check
 
+bench-pristine: bench-kernel
+	@scripts/bench.sh pristine
+
 shell: test-kernel
 	@scripts/boot.sh shell
 
@@ -92,5 +96,5 @@ clean:
 	rm -rf build
 
 .NOTPARALLEL:
-.PHONY: help tree kernel demo test-kernel test quick debug soak mutants bench-kernel bench bench-check \
+.PHONY: help tree kernel demo test-kernel test quick debug soak mutants bench-kernel bench bench-check bench-pristine \
 	shell edits series check bisect clean

@@ -109,6 +109,7 @@ struct tripwire_consumer {
 	atomic64_t acked;
 };
 
+static struct address_space_operations tripwire_aops __ro_after_init;
 static struct file_operations tripwire_fops __ro_after_init;
 static struct file_operations tripwire_watch_only_fops __ro_after_init;
 static struct vm_operations_struct tripwire_vm_ops __ro_after_init;
@@ -163,26 +164,17 @@ static void tripwire_raise(struct inode *inode, struct tripwire_range range,
 	tripwire_tell_watches(tripwire, range);
 }
 
-/**
- * memfd_tripwire_dirty_folio - the dirty_folio operation of shmem
- * @mapping: The mapping of @folio.
- * @folio: The folio whose contents were, or are about to be, changed.
- *
- * Raises an event when @mapping belongs to a memfd_tripwire. After a write
- * fault this is where the PTE is in place and the folio still locked: as late
- * as the guarantee allows, so that the producer gets to its store before an ACK
- * gets to the folio.
- *
- * Context: Any; often under a page table lock.
- * Return: True if the folio was newly dirtied.
+/*
+ * For all that changes contents or is about to, under page table locks often. After a
+ * write fault this is where the PTE is in place and the folio still locked: as late
+ * as the guarantee allows, so that the producer gets to its store before an ACK gets
+ * to the folio.
  */
-bool memfd_tripwire_dirty_folio(struct address_space *mapping,
-				struct folio *folio)
+static bool tripwire_dirty_folio(struct address_space *mapping, struct folio *folio)
 {
 	bool dirtied = noop_dirty_folio(mapping, folio);
 
-	if (mapping_writes_tracked(mapping))
-		tripwire_raise(mapping->host, tripwire_folio_range(folio), folio);
+	tripwire_raise(mapping->host, tripwire_folio_range(folio), folio);
 	return dirtied;
 }
 
@@ -200,6 +192,20 @@ void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 
 	if (mapping_writes_tracked(inode->i_mapping))
 		tripwire_raise(inode, range, NULL);
+}
+
+/* A write beyond the end of the file adds a gap that no folio stands for. */
+static int tripwire_write_end(const struct kiocb *iocb, struct address_space *mapping,
+			      loff_t pos, unsigned int len, unsigned int copied,
+			      struct folio *folio, void *fsdata)
+{
+	struct inode *inode = mapping->host;
+	loff_t oldsize = i_size_read(inode);
+	int ret = shmem_aops.write_end(iocb, mapping, pos, len, copied, folio, fsdata);
+
+	if (pos > oldsize)
+		memfd_tripwire_changed(inode, oldsize, pos);
+	return ret;
 }
 
 static enum hrtimer_restart tripwire_retell(struct hrtimer *timer)
@@ -568,7 +574,7 @@ static int tripwire_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* Grants the folio; memfd_tripwire_dirty_folio() will raise the event. */
+/* Grants the folio; tripwire_dirty_folio() will raise the event. */
 static vm_fault_t tripwire_page_mkwrite(struct vm_fault *vmf)
 {
 	struct folio *folio = page_folio(vmf->page);
@@ -696,6 +702,10 @@ static int __init tripwire_init(void)
 	tripwire_vm_ops.uffd_ops = &tripwire_uffd_ops;
 #endif
 
+	tripwire_aops = shmem_aops;
+	tripwire_aops.dirty_folio = tripwire_dirty_folio;
+	tripwire_aops.write_end = tripwire_write_end;
+
 	tripwire_fops = shmem_file_operations;
 	tripwire_fops.mmap_prepare = tripwire_mmap_prepare;
 	tripwire_fops.open = tripwire_open;
@@ -757,6 +767,7 @@ static struct file *tripwire_alloc_file(unsigned int flags)
 
 	inode = file_inode(file);
 	SHMEM_I(inode)->tripwire = no_free_ptr(tripwire);
+	inode->i_mapping->a_ops = &tripwire_aops;
 	mapping_set_writes_tracked(inode->i_mapping);
 	if (flags & MEMFD_TRIPWIRE_NOHUGE)
 		mapping_set_folio_order_range(inode->i_mapping, 0, 0);

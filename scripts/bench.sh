@@ -5,18 +5,20 @@
 #   bench.sh report		plots and report again, from what was measured last
 #   bench.sh check		count instructions; fail when a path has grown by over 3%
 #   bench.sh check --update	make what is counted the table that it is held against
+#   bench.sh pristine		count those of other memfds on a kernel without the patches too
 . "$(dirname "$0")/lib.sh"
 
 results=$top/build/bench
 parts=$top/scripts/bench
 table=$parts/instructions-$base
 growth=3			# per cent that a path may grow by
+growth_of_others=0.5		# and one of a memfd that is no tripwire, by our patches
 quiet=0.2			# CPUs of the host, busy otherwise: above, wall times are disturbed
 others=0			# how many were, at most, when a part began
 
 # What says something of its own on fewer or more CPUs, and what can be counted.
 by_cpus='yard doorbell roundtrip rearm'
-counted='paths yard doorbell held roundtrip rate ring rearm report mappers watches huge'
+counted='paths plain-paths yard doorbell held roundtrip rate ring rearm report mappers watches huge'
 
 # For three seconds: what just ended, as a build, is in the load average for minutes.
 look_around() {
@@ -185,9 +187,31 @@ run_all() {
 }
 
 # The table is 'path instructions', in the order of the program.
+pristine() {
+	bare=$out/pristine/linux
+	mkdir -p "$results"
+	[ -f "$bare/obj-off/arch/x86/boot/bzImage" ] || copy_pristine "$bare"
+	MEMFD_TRIPWIRE_TREE=$bare "$top/scripts/build.sh" kernel off
+	measure plain.tsv icount -i plain-paths
+	export MEMFD_TRIPWIRE_TREE="$bare" FLAVOUR=off
+	measure pristine.tsv icount -i plain-paths
+	awk -F '\t' -v most=$growth_of_others '
+	$5 != "cost" { next }
+	FNR == NR { was[$3] = $6; next }
+	{
+		change = 100 * ($6 - was[$3]) / was[$3]
+		printf "%-28s %10d %10d %+8.2f%%\n", $3, was[$3], $6, change
+		if (change > most) failed++
+		seen++
+	}
+	END { exit failed > 0 || !seen }' "$results/pristine.tsv" "$results/plain.tsv" ||
+		die "the patches cost other memfds more than $growth_of_others%"
+	say "no path of another memfd has grown by over $growth_of_others%"
+}
+
 check() { # [--update]
 	mkdir -p "$results"
-	measure check.tsv icount -i paths
+	measure check.tsv icount -i paths plain-paths
 	awk -F '\t' '$2 == "paths" && $5 == "cost" && $7 == "instructions" { print $3, $6 }' \
 		"$results/check.tsv" > "$results/instructions"
 	[ -s "$results/instructions" ] || die "no path was counted; see $run/bench-icount.out"
@@ -233,5 +257,6 @@ case ${1:-} in
 run) run_all ;;
 report) report ;;
 check) shift; check "$@" ;;
-*) die "usage: bench.sh run | report | check [--update]" ;;
+pristine) pristine ;;
+*) die "usage: bench.sh run | report | check [--update] | pristine" ;;
 esac

@@ -5,11 +5,7 @@
 
 "$top/scripts/series.sh"
 tree=$out/bisect/linux
-rm -rf "$out/bisect" && mkdir -p "$tree"
-say "copying the tree"
-(cd "$out/linux" && tar -c --exclude='./obj-*' .) | tar -x -C "$tree"
-(cd "$want" && find . -type f) | (cd "$tree" && xargs rm -f)
-cp -R "$out/base/." "$tree"
+copy_pristine "$tree"
 
 for patch in none "$top/build/series/$base"/*.patch; do
 	case $patch in

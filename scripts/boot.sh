@@ -13,7 +13,7 @@
 tree=${MEMFD_TRIPWIRE_TREE:-$tree}
 flavour=${FLAVOUR:-test}
 options='ignore_loglevel panic=-1 hung_task_panic=1 numa=fake=2 brd.rd_size=65536
-	kho=on liveupdate=on'
+	kho=on kho_scratch=16M,16M,16M liveupdate=on'
 complaints='WARNING:|BUG:|INFO: possible|INFO: task|INFO: rcu|KASAN:|UBSAN:|Bad page|Oops|kmemleak: [0-9]+ new|Kernel panic'
 
 qemu() { # OPTIONS...
@@ -227,7 +227,7 @@ soak() { # ROUNDS
 
 # A clock that Linux takes for unstable would be a slow one.
 bench() { # CPUS|icount ARGS...
-	flavour=demo options='panic=-1 tsc=reliable' clock=''
+	flavour=${FLAVOUR:-demo} options='panic=-1 tsc=reliable' clock=''
 	name=bench-$1 memory=3000
 	if [ "$1" = icount ]; then clock=icount cpus=1 memory=1024; else cpus=$1; fi
 	shift

@@ -72,3 +72,12 @@ static_busybox() {
 	done
 	return 1
 }
+
+# A tree of its own, as it was before our patches.
+copy_pristine() { # DIRECTORY
+	rm -rf "$1" && mkdir -p "$1"
+	say "copying the tree"
+	(cd "$out/linux" && tar -c --exclude='./obj-*' .) | tar -x -C "$1"
+	(cd "$want" && find . -type f) | (cd "$1" && xargs rm -f)
+	cp -R "$out/base/." "$1"
+}

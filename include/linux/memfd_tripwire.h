@@ -7,15 +7,11 @@
 
 #include <linux/types.h>
 
-struct address_space;
-struct folio;
 struct inode;
 struct vm_area_struct;
 
 #ifdef CONFIG_MEMFD_TRIPWIRE
 bool vma_is_memfd_tripwire(const struct vm_area_struct *vma);
-bool memfd_tripwire_dirty_folio(struct address_space *mapping,
-				struct folio *folio);
 void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end);
 void memfd_tripwire_free(struct inode *inode);
 #else
@@ -23,8 +19,6 @@ static inline bool vma_is_memfd_tripwire(const struct vm_area_struct *vma)
 {
 	return false;
 }
-
-#define memfd_tripwire_dirty_folio	noop_dirty_folio
 
 static inline void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 {

@@ -33,10 +33,11 @@ static const struct {
 	{ "huge", bench_huge },
 	{ "memory", bench_memory },
 	{ "paths", bench_paths },
+	{ "plain-paths", bench_plain_paths },
 };
 
 #define NR_GROUPS	ARRAY_SIZE(groups)
-#define NR_BY_DEFAULT	(NR_GROUPS - 1)
+#define NR_BY_DEFAULT	(NR_GROUPS - 2)	/* without the paths */
 
 static void on_alarm(int signal)
 {

@@ -3,10 +3,12 @@
  * memfd_tripwire - userfaultfd, mappings, migration, poison, swap, ptrace, futex
  */
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <linux/mman.h>
 #include <linux/futex.h>
 #include <linux/mempolicy.h>
 #include "disk.h"
+#include "memcg.h"
 #include "path.h"
 
 #ifndef MADV_SOFT_OFFLINE
@@ -15,6 +17,8 @@
 #ifndef MADV_GUARD_INSTALL
 # define MADV_GUARD_INSTALL	102
 #endif
+
+#define RECLAIMS	20
 
 FIXTURE(fill)
 {
@@ -567,6 +571,163 @@ TEST_F(swap, pageout_racing_stores_and_acks_keeps_guarantee)
 	for (i = 0; i < 300; i++)
 		ASSERT_EQ(0, madvise(self->map, self->len, MADV_PAGEOUT));
 	finish_race(_metadata, &race);
+}
+
+/* In ordinary shared memory: a process that stores all the time and has pages reclaimed. */
+struct reclaimer {
+	char *map;
+	size_t page;
+	uint64_t value;		/* the last one stored */
+	uint64_t hold;		/* store nothing for now */
+	uint64_t asked;		/* so often to reclaim */
+	uint64_t done;
+};
+
+static void *store_all_the_time(void *data)
+{
+	struct reclaimer *reclaimer = data;
+
+	for (;;) {
+		while (load(&reclaimer->hold))
+			sched_yield();
+		store(reclaimer->map, load(&reclaimer->value) + 1);
+		store(&reclaimer->value, load(&reclaimer->value) + 1);
+	}
+	return NULL;
+}
+
+static void reclaim_when_asked(struct reclaimer *reclaimer, const struct memcg *memcg)
+{
+	pthread_t thread;
+	uint64_t n;
+
+	if (enter_memcg(memcg) || pthread_create(&thread, NULL, store_all_the_time, reclaimer))
+		_exit(1);
+	for (n = 1;; n++) {
+		while (load(&reclaimer->asked) < n)
+			sched_yield();
+		/* Onto the list that reclaim takes it from; it may find less than 1 MiB. */
+		if (madvise(reclaimer->map, reclaimer->page, MADV_COLD) ||
+		    write_text("/proc/sys/vm/drop_caches", "1"))
+			_exit(1);
+		memcg_write(memcg, "memory.reclaim", "1M");
+		store(&reclaimer->done, n);
+	}
+}
+
+struct slow_read {
+	pid_t pid;
+	struct iovec local, remote;
+};
+
+static void *read_slowly(void *data)
+{
+	struct slow_read *read = data;
+
+	return (void *)process_vm_readv(read->pid, &read->local, 1, &read->remote, 1, 0);
+}
+
+static bool is_mapped(int pagemap, const char *where, size_t page)
+{
+	uint64_t entry = 0;
+
+	return pread(pagemap, &entry, 8, (uintptr_t)where / page * 8) == 8 && entry >> 63;
+}
+
+/* The value in the file, without a mapping that reclaim would spare the page for. */
+static uint64_t peek(int fd, off_t offset)
+{
+	uint64_t value = 0;
+
+	return pread(fd, &value, sizeof(value), offset) == sizeof(value) ? value : 0;
+}
+
+static bool store_after_ack_raises(int fd, off_t offset, struct reclaimer *reclaimer)
+{
+	uint64_t seen;
+	bool told;
+	int i;
+
+	if (ack(fd))
+		return false;
+	seen = peek(fd, offset);
+	for (i = 0; i < 1000 && peek(fd, offset) == seen; i++)
+		;
+	if (i == 1000 || pending(fd))
+		return true;
+	store(&reclaimer->hold, 1);
+	told = pending_within(fd, 1000);
+	store(&reclaimer->hold, 0);
+	return told;
+}
+
+/*
+ * Reclaim unmaps what turns out to be pinned, and lets go of it before it has
+ * flushed. An ACK that comes then must flush in its stead. The pin is that of a
+ * read into a page that userfaultfd holds up. madvise(2) would flush for us.
+ */
+TEST_F_TIMEOUT(swap, pinned_page_unmapped_by_reclaim_keeps_guarantee, 60)
+{
+	char path[64], *where = self->map + self->page;
+	char *buffer = mmap(NULL, self->page, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int uffd = open_uffd(buffer, self->page, UFFDIO_REGISTER_MODE_MISSING);
+	int pagemap, n, unmapped = 0;
+	struct reclaimer *reclaimer;
+	struct slow_read read;
+	struct memcg memcg;
+	const char *reason;
+	pthread_t thread;
+	void *ret;
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd here: %s", strerror(errno));
+	reason = begin_memcg(&memcg);
+	if (reason)
+		SKIP(return, "%s", reason);
+	reclaimer = mmap(NULL, sizeof(*reclaimer), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, reclaimer);
+	*reclaimer = (struct reclaimer) { .map = where, .page = self->page };
+	read = (struct slow_read) {
+		.pid = fork_child(),
+		.local = { buffer, self->page },
+		.remote = { where, self->page },
+	};
+	ASSERT_LE(0, read.pid);
+	if (!read.pid)
+		reclaim_when_asked(reclaimer, &memcg);
+	ASSERT_EQ(0, munmap(where, self->page));
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", read.pid);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, pagemap);
+
+	for (n = 1; n <= RECLAIMS; n++) {
+		ASSERT_EQ(0, pthread_create(&thread, NULL, read_slowly, &read));
+		ASSERT_TRUE(pending_within(uffd, PATIENCE_MS));
+		store(&reclaimer->asked, n);
+		while (is_mapped(pagemap, where, self->page) &&
+		       load(&reclaimer->done) < (uint64_t)n)
+			;
+		unmapped += load(&reclaimer->done) < (uint64_t)n;
+		ASSERT_EQ((ssize_t)self->page,
+			  uffd_fill(uffd, UFFDIO_COPY, buffer, self->page, 'y'));
+		ASSERT_EQ(0, pthread_join(thread, &ret));
+		ASSERT_EQ((void *)self->page, ret);
+		ASSERT_TRUE(store_after_ack_raises(self->fd, self->page, reclaimer))
+			TH_LOG("round %d", n);
+		while (load(&reclaimer->done) < (uint64_t)n)
+			sched_yield();
+		ASSERT_EQ(0, madvise(buffer, self->page, MADV_DONTNEED));
+	}
+	TH_LOG("%d of %d times it was unmapped while pinned", unmapped, RECLAIMS);
+	ASSERT_EQ(0, waitpid(read.pid, NULL, WNOHANG));
+	kill(read.pid, SIGKILL);
+	waitpid(read.pid, NULL, 0);
+	munmap(reclaimer, sizeof(*reclaimer));
+	close(pagemap);
+	close(uffd);
+	end_memcg(&memcg);
 }
 
 TEST_F(path, ptrace_poke_raises)

@@ -14,6 +14,7 @@
 #define WRITERS		4
 #define READERS		2
 #define PAIRS		2000
+#define CUTS		100
 #define PATIENCE_MS	10000
 
 /* In ordinary shared memory: what the sides tell each other behind the fd. */
@@ -110,6 +111,54 @@ TEST_F(tripwire, lock_step_rounds_raise_one_by_one)
 TEST_F(tripwire, lock_step_writes_raise_one_by_one)
 {
 	lock_step(_metadata, self, true);
+}
+
+/* A consumer that ACKs and looks whenever it is told to. */
+struct looker {
+	int fd;
+	char *where;
+	uint64_t seen;
+	uint64_t stop;
+};
+
+static void *look_when_told(void *data)
+{
+	struct looker *looker = data;
+
+	while (!load(&looker->stop)) {
+		if (pending_within(looker->fd, 10) && !ack(looker->fd))
+			store(&looker->seen, load(looker->where));
+	}
+	return NULL;
+}
+
+static bool comes_to_see(const struct looker *looker, uint64_t value)
+{
+	uint64_t until = now_ns() + PATIENCE_MS * 1000000ull;
+
+	while (load(&looker->seen) != value && now_ns() < until)
+		sched_yield();
+	return load(&looker->seen) == value;
+}
+
+/* To the same size: what is behind the end, in its page, becomes zero. */
+TEST_F(tripwire, page_cut_in_place_beside_acks_is_told)
+{
+	size_t len = 2 * self->page - 100;
+	struct looker looker = { .fd = self->fd, .where = self->map + 2 * self->page - 8 };
+	pthread_t thread;
+	uint64_t i;
+
+	ASSERT_EQ(0, ftruncate(self->fd, len));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, look_when_told, &looker));
+	for (i = 1; i <= CUTS; i++) {
+		store(looker.where, i);
+		ASSERT_TRUE(comes_to_see(&looker, i)) TH_LOG("round %llu", (long long)i);
+		ASSERT_EQ(0, ftruncate(self->fd, len));
+		ASSERT_TRUE(comes_to_see(&looker, 0)) TH_LOG("round %llu", (long long)i);
+	}
+	store(&looker.stop, 1);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
 }
 
 /*

@@ -2,8 +2,7 @@
 /*
  * memfd_tripwire - watches: whom a watch need not trust, and what it may not cost others
  */
-#include <sys/mount.h>
-#include <sys/stat.h>
+#include "memcg.h"
 #include "watch_fixture.h"
 
 /* What a watch would let its holder do with the memory; NULL: nothing. */
@@ -297,40 +296,28 @@ static long long charge_of(const char *current, int (*new_file)(int fd), int fd)
 
 TEST_F(path, watches_are_charged_to_their_memcg)
 {
-	char root[] = "/tmp/cgroup.XXXXXX", path[64];
+	struct memcg memcg;
+	const char *reason = begin_memcg(&memcg);
 	long long uffds, watches;
-	int fd;
+	char path[64];
 
-	ASSERT_NE(NULL, mkdtemp(root));
-	if (mount("none", root, "cgroup2", 0, NULL))
-		SKIP(return, "no cgroup2 here");
-	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "+memory", 7) != 7)
-		SKIP(return, "no memory controller here");
+	if (reason)
+		SKIP(return, "%s", reason);
 	if (new_uffd(-1) < 0)
 		SKIP(return, "no userfaultfd to compare with: %s", strerror(errno));
 	ASSERT_TRUE(raise_fd_limit());
-	ASSERT_EQ(9000, dup2(fd, 9000));	/* no larger table is needed later */
-	snprintf(path, sizeof(path), "%s/watch", root);
-	ASSERT_EQ(0, mkdir(path, 0700));
-	snprintf(path, sizeof(path), "%s/watch/cgroup.procs", root);
-	ASSERT_EQ(0, write_text(path, "0"));
+	ASSERT_EQ(9000, dup2(self->fd, 9000));	/* no larger table is needed later */
+	ASSERT_EQ(0, enter_memcg(&memcg));
 
-	snprintf(path, sizeof(path), "%s/watch/memory.current", root);
+	snprintf(path, sizeof(path), "%s/memory.current", memcg.path);
 	uffds = charge_of(path, new_uffd, -1);
 	watches = charge_of(path, new_watch, self->fd);
 	TH_LOG("%d userfaultfds: %lld bytes, watches: %lld bytes", CHARGED, uffds, watches);
 	EXPECT_LT(0, uffds);
 	EXPECT_LT(uffds + CHARGED * CHARGED_BYTES, watches);
 
-	snprintf(path, sizeof(path), "%s/cgroup.procs", root);
-	ASSERT_EQ(0, write_text(path, "0"));
-	snprintf(path, sizeof(path), "%s/watch", root);
 	close_range(3, 9000, 0);
-	rmdir(path);
-	umount(root);
-	rmdir(root);
+	end_memcg(&memcg);
 }
 
 TEST_HARNESS_MAIN

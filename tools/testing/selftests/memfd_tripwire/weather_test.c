@@ -2,12 +2,11 @@
 /*
  * memfd_tripwire - no memory, signals, bad pointers: a clear errno, nothing lost
  */
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include "kselftest_harness.h"
 #include "disk.h"
+#include "memcg.h"
 #include "tripwire.h"
 
 #define BIG	(64ul << 20)
@@ -237,29 +236,20 @@ TEST_F(tripwire, full_swap_loses_nothing)
 /* A producer that its memcg has no room for is killed; its stores are told. */
 TEST_F(tripwire, full_memcg_kills_the_producer_and_keeps_the_event)
 {
-	char root[] = "/tmp/cgroup.XXXXXX", path[64];
-	int status, fd;
+	struct memcg memcg;
+	const char *reason = begin_memcg(&memcg);
 	size_t offset;
 	pid_t child;
+	int status;
 
-	ASSERT_NE(NULL, mkdtemp(root));
-	if (mount("none", root, "cgroup2", 0, NULL))
-		SKIP(return, "no cgroup2 here");
-	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
-	fd = open(path, O_WRONLY);
-	if (fd < 0 || write(fd, "+memory", 7) != 7)
-		SKIP(return, "no memory controller here");
-	close(fd);
-	snprintf(path, sizeof(path), "%s/t", root);
-	ASSERT_EQ(0, mkdir(path, 0700));
-	snprintf(path, sizeof(path), "%s/t/memory.max", root);
-	ASSERT_EQ(0, write_text(path, "8M"));
+	if (reason)
+		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, memcg_write(&memcg, "memory.max", "8M"));
 
 	child = fork_child();
 	ASSERT_LE(0, child);
 	if (!child) {
-		snprintf(path, sizeof(path), "%s/t/cgroup.procs", root);
-		if (write_text(path, "0"))
+		if (enter_memcg(&memcg))
 			_exit(1);
 		for (offset = 0; offset < BIG; offset += self->page)
 			store(self->map + offset, 1);
@@ -272,11 +262,7 @@ TEST_F(tripwire, full_memcg_kills_the_producer_and_keeps_the_event)
 	ASSERT_TRUE(ack_until_quiet(self->fd));
 	store(self->map, 2);
 	EXPECT_TRUE(pending(self->fd));
-
-	snprintf(path, sizeof(path), "%s/t", root);
-	rmdir(path);
-	umount(root);
-	rmdir(root);
+	end_memcg(&memcg);
 }
 
 TEST_HARNESS_MAIN
