@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/syscalls.h>
@@ -334,17 +335,22 @@ static int tripwire_lock_granted(struct inode *inode, struct tripwire_walk *walk
 	walk->index = xas.xa_index;
 	xas_unlock_irq(&xas);
 	err = folio_lock_killable(folio);
-	/*
-	 * If it was truncated, migrated or swapped out, look there again; and if
-	 * another ACK has revoked it, there is nothing left to do.
-	 */
-	if (!err && folio->mapping == mapping &&
-	    xa_get_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED))
-		walk->folios[walk->nr++] = folio;
-	else if (!err)
+	if (err)
+		goto put;
+	/* If it was truncated, migrated or swapped out, look there again. */
+	if (folio->mapping != mapping) {
 		folio_unlock(folio);
+	} else if (xa_get_mark(&mapping->i_pages, folio->index, TRIPWIRE_GRANTED)) {
+		walk->folios[walk->nr++] = folio;
+	} else {
+		/* Another ACK has revoked it. */
+		walk->index = folio_next_index(folio);
+		folio_unlock(folio);
+	}
+	err = 1;
+put:
 	folio_put(folio);
-	return err ?: 1;
+	return err;
 }
 
 /* For the other watches, before the marks are gone. */
@@ -426,6 +432,8 @@ int tripwire_rearm(struct inode *inode, struct tripwire_walk *walk)
 			tripwire_revoke(inode, walk);
 		}
 		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
 	}
 	return err;
 }

@@ -3,6 +3,7 @@
  * memfd_tripwire - large folios, PMDs, and collapsing into them
  */
 #include <setjmp.h>
+#include <sys/uio.h>
 #include "path.h"
 
 #define MAX_PROCESSES	16
@@ -104,6 +105,133 @@ TEST_F(huge, ack_rearms_every_process)
 		ASSERT_TRUE(tell_process(self, p, self->map + p * self->page, 1));
 		ASSERT_TRUE(pending(self->fd)) TH_LOG("process %d", p);
 	}
+}
+
+/*
+ * Something is done to memory that all processes may write, and to memory that is
+ * armed in all of them. Where it changes contents it raises. Wherever it was done, the
+ * ACK that follows has armed the memory in every process.
+ */
+static void check_deed(struct __test_metadata *_metadata, FIXTURE_DATA(huge) * self,
+		       bool (*deed)(FIXTURE_DATA(huge) *), bool raises)
+{
+	bool granted;
+	int i, p;
+
+	for (i = 0; i < 2; i++) {
+		granted = i;
+		for (p = 0; p < self->processes; p++)
+			ASSERT_TRUE(tell_process(self, p, self->map, PAGES));
+		if (!granted)
+			ASSERT_TRUE(ack_until_quiet(self->fd));
+		ASSERT_TRUE(deed(self)) TH_LOG("%s", strerror(errno));
+		ASSERT_EQ(granted || raises, pending(self->fd));
+		ASSERT_TRUE(ack_until_quiet(self->fd));
+		for (p = 0; p < self->processes; p++) {
+			ASSERT_TRUE(tell_process(self, p, self->map + p * self->page, 1));
+			ASSERT_TRUE(pending(self->fd)) TH_LOG("process %d, %d", p, granted);
+			ASSERT_EQ(0, ack(self->fd));
+		}
+	}
+}
+
+/* mprotect(2) makes a dirty entry writable with no fault. */
+static bool protect_and_unprotect(FIXTURE_DATA(huge) * self)
+{
+	return !mprotect(self->map, self->len, PROT_READ) &&
+	       !mprotect(self->map, self->len, PROT_READ | PROT_WRITE);
+}
+
+TEST_F(huge, page_protected_and_unprotected_after_ack_stays_armed)
+{
+	check_deed(_metadata, self, protect_and_unprotect, false);
+}
+
+static bool forget_and_read(FIXTURE_DATA(huge) * self)
+{
+	if (madvise(self->map, self->len, MADV_DONTNEED))
+		return false;
+	load(self->map);
+	return true;
+}
+
+TEST_F(huge, page_mapped_anew_after_ack_stays_armed)
+{
+	check_deed(_metadata, self, forget_and_read, false);
+}
+
+static bool move_there_and_back(FIXTURE_DATA(huge) * self)
+{
+	void *there = mmap(NULL, self->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return there != MAP_FAILED &&
+	       mremap(self->map, self->len, self->len, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      there) == there &&
+	       mremap(there, self->len, self->len, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      self->map) == self->map;
+}
+
+TEST_F(huge, mapping_moved_after_ack_stays_armed)
+{
+	check_deed(_metadata, self, move_there_and_back, false);
+}
+
+/* Pages that others map too may stay where they are. */
+static bool migrate(FIXTURE_DATA(huge) * self)
+{
+	long node = move_page(self->map, 1);
+
+	errno = node < 0 ? -node : EIO;
+	return node == -EACCES || (node >= 0 && move_page(self->map, 0) >= 0);
+}
+
+TEST_F(huge, page_migrated_after_ack_stays_armed)
+{
+	check_deed(_metadata, self, migrate, false);
+}
+
+static bool write_a_byte(FIXTURE_DATA(huge) * self)
+{
+	return pwrite(self->fd, self->map, 1, self->page + 1) == 1;
+}
+
+TEST_F(huge, write_raises_and_leaves_all_armed)
+{
+	check_deed(_metadata, self, write_a_byte, true);
+}
+
+static bool punch_a_page(FIXTURE_DATA(huge) * self)
+{
+	return !fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, self->page,
+			  self->page);
+}
+
+TEST_F(huge, hole_raises_and_leaves_all_armed)
+{
+	check_deed(_metadata, self, punch_a_page, true);
+}
+
+static bool cut_and_grow(FIXTURE_DATA(huge) * self)
+{
+	return !ftruncate(self->fd, self->len - self->page) && !ftruncate(self->fd, self->len);
+}
+
+TEST_F(huge, truncation_raises_and_leaves_all_armed)
+{
+	check_deed(_metadata, self, cut_and_grow, true);
+}
+
+/* Through a pin that is gone when the call returns. */
+static bool write_through_pin(FIXTURE_DATA(huge) * self)
+{
+	struct iovec local = { &self->fd, 1 }, remote = { self->map + self->page, 1 };
+
+	return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == 1;
+}
+
+TEST_F(huge, write_through_pin_raises_and_leaves_all_armed)
+{
+	check_deed(_metadata, self, write_through_pin, true);
 }
 
 /* What was unmapped but not flushed yet is still written through the TLB. */

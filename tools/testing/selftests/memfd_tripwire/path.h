@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <linux/mempolicy.h>
 #include "kselftest_harness.h"
 #include "tripwire.h"
 
@@ -21,6 +22,18 @@
 #define BURST		32	/* stores to one of them in a row */
 #define PATIENCE_MS	5000	/* for an event that may be late */
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
+
+#define NO_NODES	"no migration to a second node (numa=fake=2): %s"
+
+/* The node where it is then, or a negative errno. */
+static inline long move_page(void *page, int node)
+{
+	int status = -ENOENT;
+
+	if (syscall(__NR_move_pages, 0, 1, &page, &node, &status, MPOL_MF_MOVE))
+		return -errno;
+	return status;
+}
 
 /* A new value each time. */
 static inline void store_new(void *where)

@@ -6,7 +6,6 @@
 #include <sys/uio.h>
 #include <linux/mman.h>
 #include <linux/futex.h>
-#include <linux/mempolicy.h>
 #include "disk.h"
 #include "memcg.h"
 #include "path.h"
@@ -277,17 +276,6 @@ TEST_F(path, child_forked_with_guards_beside_ack_stays_armed)
 		ASSERT_TRUE(pending_within(self->fd, 1000)) TH_LOG("round %d", i);
 		end_peer(&peer);
 	}
-}
-
-#define NO_NODES	"no migration to a second node (numa=fake=2): %s"
-
-static long move_page(void *page, int node)
-{
-	int status = -ENOENT;
-
-	if (syscall(__NR_move_pages, 0, 1, &page, &node, &status, MPOL_MF_MOVE))
-		return -errno;
-	return status;
 }
 
 /*

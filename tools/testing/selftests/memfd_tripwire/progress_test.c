@@ -10,7 +10,7 @@
 #define STORES		3000
 #define FAULTS		3000		/* for so many stores, or more */
 #define STORING_NS	1000000000ull	/* and no longer, if they come slowly */
-#define MAX_FAULTS	300		/* of one store, in a row */
+#define MAX_FAULTS	1000		/* of one store, in a row */
 
 FIXTURE(tripwire)
 {
