@@ -64,8 +64,24 @@ function ring_ratio(boot, against) {
 }
 
 function report_ratio(boot) {
-	return ratio(get(boot, "report", "uffd-async", largest_report(boot), "rearm"),
-		     get(boot, "report", "tripwire-watch", largest_report(boot), "rearm"))
+	return ratio(get(boot, "report", "uffd-async", "pages=1,resident=1024MiB", "rearm"),
+		     get(boot, "report", "tripwire-watch", "pages=1,resident=1024MiB", "rearm"))
+}
+
+function acks(boot, mech, pages, resident) {
+	return get(boot, "rearm", mech, "pages=" pages ",resident=" resident, "rearm")
+}
+
+# Of 256 MiB, 64 pages lie under as many page tables.
+function by_acks(what, sense, limit, mech, pages, size, mech2, pages2, size2) {
+	target(what, sense, limit,
+	       ratio(acks("2", mech, pages, size), acks("2", mech2, pages2, size2)),
+	       ratio(acks("icount", mech, pages, size), acks("icount", mech2, pages2, size2)))
+}
+
+function huge_ratio(boot, metric) {
+	return ratio(get(boot, "huge", "tripwire-ack", "pages=1,size=2MiB", metric),
+		     get(boot, "huge", "tripwire-ack", "pages=1,size=4KiB", metric))
 }
 
 function watch_growth(boot, metric) {
@@ -81,8 +97,8 @@ END {
 	       1.25, ratio(store_alone("2", "tripwire-watch"), store_alone("2", "uffd-async")),
 	       ratio(path("store-watched"), path("uffd-async-store")))
 	ours("producer held up, uffd-wp against ours", ">=", 15, "held", "asleep", "p50", "uffd-wp", 1)
-	ours("consumer's CPU at 10,000 doorbells/s, against eventfd", "<=", 1.5, "rate", "10000/s",
-	     "consumer-cpu", "eventfd", 0)
+	ours("consumer's CPU for a doorbell at 10,000/s, against eventfd", "<=", 1.5, "rate",
+	     "10000/s", "consumer-cost", "eventfd", 0)
 	ours("round trip, consumer asleep, against eventfd", "<=", 1.15, "roundtrip", "asleep", "p50",
 	     "eventfd", 0)
 	ours("round trip, consumer awake, against eventfd", "", 0, "roundtrip", "awake", "p50",
@@ -91,6 +107,18 @@ END {
 	       worst_growth("2", "tripwire-ack"), worst_growth("icount", "tripwire-ack"))
 	target("cost of a page as more are written, against fewer: tripwire-watch", "<=", 1.1,
 	       worst_growth("2", "tripwire-watch"), worst_growth("icount", "tripwire-watch"))
+	by_acks("ACK of 65,536 pages, against UFFDIO_WRITEPROTECT", "<=", 4, "tripwire-ack", 65536,
+		"256MiB", "uffd-wp", 65536, "256MiB")
+	by_acks("ACK of 64 pages under as many page tables, against 1", "<=", 15, "tripwire-ack", 64,
+		"256MiB", "tripwire-ack", 1, "256MiB")
+	by_acks("ACK of 1 page, of 256 MiB resident against 1 MiB", "<=", 1.5, "tripwire-ack", 1,
+		"256MiB", "tripwire-ack", 1, "1MiB")
+	by_acks("ACK of 1 page, of a sparse 1 TiB against 1 MiB", "<=", 1.5, "tripwire-ack", 1,
+		"sparse-1TiB", "tripwire-ack", 1, "1MiB")
+	target("store to a huge page, against a small one", "<=", 1.5, huge_ratio("2", "store"),
+	       huge_ratio("icount", "store"))
+	target("ACK of a huge page, against a small one", "<=", 1.5, huge_ratio("2", "rearm"),
+	       huge_ratio("icount", "rearm"))
 	target("ring of 64 KiB payload, in one file with the doorbell against a plain memfd", "<=",
 	       1.05, ring_ratio("2", "memfd-and-tripwire-doorbell"),
 	       ring_ratio("icount", "memfd-and-tripwire-doorbell"))

@@ -66,12 +66,6 @@ function amount(n, unit) {
 	return number(n) " " unit
 }
 
-function largest_report(boot) {
-	if (get(boot, "report", "tripwire-watch", "pages=1,resident=1024MiB", "rearm") != "")
-		return "pages=1,resident=1024MiB"
-	return "pages=1,resident=256MiB"
-}
-
 # The sizes of which re-arming was measured, from small to large.
 function residents(size) {
 	return split("1MiB 16MiB 256MiB 1024MiB sparse-1TiB", size, " ")

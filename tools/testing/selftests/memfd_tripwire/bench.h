@@ -149,7 +149,9 @@ static void line_percentiles(const char *group, const char *mechanism, const cha
 	middle = quantile(samples, 0.5);
 	line(group, mechanism, parameter, "p50", middle, "ns");
 	line(group, mechanism, parameter, "p99", quantile(samples, 0.99), "ns");
-	line(group, mechanism, parameter, "p99.9", quantile(samples, 0.999), "ns");
+	/* Of fewer it would be the worst one. */
+	if (samples->nr >= 2000)
+		line(group, mechanism, parameter, "p99.9", quantile(samples, 0.999), "ns");
 	line(group, mechanism, parameter, "spread",
 	     100.0 * (samples->high - samples->low) / (middle ?: 1), "%");
 	line(group, mechanism, parameter, "samples", samples->nr, "samples");

@@ -322,7 +322,6 @@ static uint64_t await_mprotect(struct bell *bell, uint64_t seen)
 
 static uint64_t await_busy(struct bell *bell, uint64_t seen)
 {
-	relax();
 	return load(bell->view);
 }
 

@@ -211,6 +211,7 @@ struct rate_sums {
 	struct samples producer;	/* millionths of a CPU */
 	struct samples consumer;
 	struct samples cost;		/* ns of the producer for a doorbell */
+	struct samples spent;		/* ns of the consumer for a doorbell */
 	struct usage usage[2];
 	uint64_t wakeups;
 	uint64_t all;
@@ -274,6 +275,7 @@ static const char *ring_at_rate(struct rate_sums *sums, const struct mechanism *
 	add_sample(&sums->producer, ns * 1000000 / producer.wall_ns);
 	add_sample(&sums->consumer, consumer.cpu_ns * 1000000 / consumer.wall_ns);
 	add_sample(&sums->cost, ns / rung);
+	add_sample(&sums->spent, consumer.cpu_ns / rung);
 	sums->usage[0].calls += producer.calls;
 	sums->usage[0].faults += producer.faults;
 	sums->usage[1].calls += consumer.calls;
@@ -292,6 +294,7 @@ static void line_rate(const char *name, const char *parameter, struct rate_sums 
 	line("rate", name, parameter, "producer-cpu",
 	     median(sums->producer.value, sums->producer.nr) / 1e4, "% of a CPU");
 	line_median("rate", name, parameter, "producer-cost", &sums->cost, "ns/doorbell");
+	line_median("rate", name, parameter, "consumer-cost", &sums->spent, "ns/doorbell");
 	sort_values(consumer->value, consumer->nr);
 	middle = quantile(consumer, 0.5);
 	line("rate", name, parameter, "consumer-cpu", middle / 1e4, "% of a CPU");

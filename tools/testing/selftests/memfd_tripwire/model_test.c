@@ -572,7 +572,7 @@ int main(int argc, char **argv)
 {
 	unsigned long runs = 0, n = 1000, i;
 	unsigned long long seed = 1;
-	bool self_check = true, good = true;
+	bool self_check = true, good = true, all = true;
 	int opt, k;
 
 	ksft_print_header();
@@ -604,17 +604,22 @@ int main(int argc, char **argv)
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (outcome == MAP_FAILED)
 		ksft_exit_fail_perror("mmap");
-	ksft_set_plan(self_check + runs);
+	ksft_set_plan(2 * self_check + runs);
 	if (self_check)
 		ksft_test_result(notices_lost_event(), "notices and shrinks a lost event\n");
 	for (i = 0; i < runs; i++) {
 		good = run_seed(seed + i, n);
 		ksft_test_result(good, "model of seed %llu, %lu operations\n", seed + i, n);
 	}
-	for (k = 0; k < KINDS; k++)
-		if (worked[k] + idle[k])
-			ksft_print_msg("%-9s %lu times; %lu without effect%s\n", kinds[k].name,
-				       worked[k], idle[k], worked[k] ? "" : ": NOT TESTED");
+	for (k = 0; k < KINDS; k++) {
+		if (!(worked[k] + idle[k]))
+			continue;
+		ksft_print_msg("%-9s %lu times; %lu without effect%s\n", kinds[k].name,
+			       worked[k], idle[k], worked[k] ? "" : ": NOT TESTED");
+		all = all && worked[k];
+	}
+	if (self_check)
+		ksft_test_result(all, "each kind of operation has worked\n");
 	end_swap(&swap_disk);
 	ksft_finished();
 }

@@ -8,6 +8,7 @@
 #include <linux/udmabuf.h>
 #include "disk.h"
 #include "path.h"
+#include "trace.h"
 
 #define PIN_ROUNDS	200
 
@@ -76,6 +77,24 @@ TEST_F(path, io_uring_write_completes_and_raises)
 	EXPECT_EQ(8, ring_transfer(&ring, IORING_OP_WRITE, self->fd, &word));
 	EXPECT_EQ(42, load(self->map));
 	EXPECT_TRUE(pending(self->fd));
+	close(ring.fd);
+}
+
+/* Waiting for it to be ready, it would be queued time and again. */
+TEST_F(path, io_uring_write_is_not_queued_to_wait)
+{
+	const char *event = "io_uring/io_uring_poll_arm";
+	uint64_t word = 42;
+	struct ring ring;
+
+	if (!open_ring(&ring))
+		SKIP(return, "no io_uring: %s", strerror(errno));
+	if (!trace_events(event, true))
+		SKIP(return, "no tracepoints of io_uring (CONFIG_FTRACE), or no right to them");
+	ASSERT_TRUE(empty_trace());
+	EXPECT_EQ(8, ring_transfer(&ring, IORING_OP_WRITE, self->fd, &word));
+	EXPECT_EQ(0, traced("io_uring_poll_arm", "\n"));
+	trace_events(event, false);
 	close(ring.fd);
 }
 

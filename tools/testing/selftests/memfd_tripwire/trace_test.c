@@ -2,13 +2,10 @@
 /*
  * memfd_tripwire - the tracepoints
  */
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "trace.h"
 #include "watch.h"
-
-#define TRACING	"/sys/kernel/tracing"
 
 FIXTURE(tripwire)
 {
@@ -24,10 +21,8 @@ FIXTURE_SETUP(tripwire)
 
 	if (!have_tripwire())
 		SKIP(return, "this kernel has no memfd_tripwire()");
-	if (access(TRACING "/trace", F_OK) && mount("tracefs", TRACING, "tracefs", 0, NULL))
-		SKIP(return, "no tracefs (CONFIG_FTRACE), or no right to mount it");
-	if (write_text(TRACING "/events/memfd_tripwire/enable", "1"))
-		SKIP(return, "no tracepoints of memfd_tripwire");
+	if (!trace_events("memfd_tripwire", true))
+		SKIP(return, "no tracepoints of memfd_tripwire (CONFIG_FTRACE), or no right to them");
 	self->page = getpagesize();
 	self->fd = memfd_tripwire(0);
 	ASSERT_LE(0, self->fd);
@@ -37,41 +32,30 @@ FIXTURE_SETUP(tripwire)
 	self->map = map_shared(self->fd, 16 * self->page);
 	ASSERT_NE(MAP_FAILED, self->map);
 	ASSERT_EQ(0, ack(self->fd));
-	/* Opened so, it is emptied. */
-	ASSERT_EQ(0, close(open(TRACING "/trace", O_WRONLY | O_TRUNC | O_CLOEXEC)));
+	ASSERT_TRUE(empty_trace());
 }
 
 FIXTURE_TEARDOWN(tripwire)
 {
-	write_text(TRACING "/events/memfd_tripwire/enable", "0");
+	trace_events("memfd_tripwire", false);
 	close(self->fd);
 }
 
-/* How many lines of the trace end in @line, of our inode. */
-static int traced(unsigned long long ino, const char *event, const char *rest)
+static int traced_here(unsigned long long ino, const char *event, const char *rest)
 {
-	char want[128], line[512];
-	FILE *trace = fopen(TRACING "/trace", "re");
-	int count = 0;
+	char line[128];
 
-	snprintf(want, sizeof(want), "%s: ino=%llu %s\n", event, ino, rest);
-	while (trace && fgets(line, sizeof(line), trace)) {
-		const char *at = strstr(line, event);
-
-		count += at && !strcmp(at, want);
-	}
-	if (trace)
-		fclose(trace);
-	return count;
+	snprintf(line, sizeof(line), "%s: ino=%llu %s\n", event, ino, rest);
+	return traced(event, line);
 }
 
 TEST_F(tripwire, trip_is_traced_with_its_pages)
 {
 	store(self->map + 3 * self->page, 1);
-	EXPECT_EQ(1, traced(self->ino, "memfd_tripwire_trip", "pages=3-3"));
+	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_trip", "pages=3-3"));
 	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			       4 * self->page, 2 * self->page));
-	EXPECT_EQ(1, traced(self->ino, "memfd_tripwire_trip", "pages=4-5"));
+	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_trip", "pages=4-5"));
 }
 
 TEST_F(tripwire, ack_is_traced_with_what_it_rearmed)
@@ -79,9 +63,9 @@ TEST_F(tripwire, ack_is_traced_with_what_it_rearmed)
 	store(self->map, 1);
 	store(self->map + 2 * self->page, 1);
 	ASSERT_EQ(0, ack(self->fd));
-	EXPECT_EQ(1, traced(self->ino, "memfd_tripwire_ack", "by=file revoked=2"));
+	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_ack", "by=file revoked=2"));
 	ASSERT_EQ(0, ack(self->fd));
-	EXPECT_EQ(1, traced(self->ino, "memfd_tripwire_ack", "by=file revoked=0"));
+	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_ack", "by=file revoked=0"));
 }
 
 TEST_F(tripwire, read_of_a_watch_is_traced_as_ack)
@@ -92,7 +76,7 @@ TEST_F(tripwire, read_of_a_watch_is_traced_as_ack)
 	ASSERT_LE(0, watch);
 	store(self->map, 1);
 	ASSERT_EQ((ssize_t)sizeof(range), read(watch, &range, sizeof(range)));
-	EXPECT_EQ(1, traced(self->ino, "memfd_tripwire_ack", "by=watch revoked=1"));
+	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_ack", "by=watch revoked=1"));
 	close(watch);
 }
 
