@@ -14,7 +14,7 @@ help:
 	@echo 'make series              mail-ready patches, build/series/$(BASE)'
 	@echo 'make check               checkpatch, kernel-doc, sparse, W=1, headers, option off'
 	@echo 'make bisect              build after every patch, option on and off'
-	@echo 'make debug               the selftests under KASAN, lockdep, kmemleak and the like'
+	@echo 'make debug [T=names]     the selftests under KASAN, lockdep, kmemleak and the like'
 	@echo 'make soak [R=rounds]     the random test against its model, from a new seed'
 	@echo 'make mutants [M=names]   take each handling out; its test must fail'
 	@echo 'make bench               measure it beside what else there is; plots and a report'
@@ -55,7 +55,7 @@ quick: test-kernel
 
 debug: test-kernel
 	@scripts/build.sh kernel debug
-	@FLAVOUR=debug scripts/boot.sh test 2
+	@FLAVOUR=debug scripts/boot.sh test 2 $(if $(T),-- $(T))
 
 soak: test-kernel
 	@scripts/boot.sh soak $(or $(R),20)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Boot a kernel with a job in QEMU, and judge what it did.
 #   boot.sh demo [FILE]		stream FILE through tripwire memory
-#   boot.sh test CPUS... [-- T]	run the selftests (of name T) on so many CPUs each
+#   boot.sh test CPUS... [-- T...]	run the selftests (of those names) on so many CPUs each
 #   boot.sh one CPUS PROGRAM T	run the test T of PROGRAM; 1 when it fails
 #   boot.sh soak ROUNDS		the random test, so many rounds from a new seed
 #   boot.sh bench CPUS|icount ARGS	the benchmark; icount: the clock counts instructions
@@ -177,7 +177,8 @@ one() { # CPUS PROGRAM TEST
 selftests() { # CPUS... [-- PROGRAM]
 	cpus='' only='' memory=1536 seconds=900
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do cpus="$cpus $1"; shift; done
-	[ $# -lt 2 ] || only="-t memfd_tripwire:$2"
+	[ $# = 0 ] || shift
+	for name; do only="$only -t memfd_tripwire:$name"; done
 	if [ "$flavour" = debug ]; then
 		memory=4096 seconds=2400
 		# What these two measure says nothing here.
@@ -274,5 +275,5 @@ soak) shift; soak "$@" ;;
 bench) shift; bench "$@" ;;
 faults) faults ;;
 shell) shell ;;
-*) die "usage: boot.sh demo [FILE] | test CPUS... [-- NAME] | one CPUS PROGRAM TEST | soak ROUNDS | bench CPUS|icount ARGS... | faults | shell" ;;
+*) die "usage: boot.sh demo [FILE] | test CPUS... [-- NAME...] | one CPUS PROGRAM TEST | soak ROUNDS | bench CPUS|icount ARGS... | faults | shell" ;;
 esac
