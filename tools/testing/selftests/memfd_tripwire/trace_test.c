@@ -22,7 +22,7 @@ FIXTURE_SETUP(tripwire)
 	if (!have_tripwire())
 		SKIP(return, "this kernel has no memfd_tripwire()");
 	if (!trace_events("memfd_tripwire", true))
-		SKIP(return, "no tracepoints of memfd_tripwire (CONFIG_FTRACE), or no right to them");
+		SKIP(return, "no tracepoints of memfd_tripwire, or no right to them");
 	self->page = getpagesize();
 	self->fd = memfd_tripwire(0);
 	ASSERT_LE(0, self->fd);
