@@ -111,24 +111,4 @@ static inline bool raise_fd_limit(void)
 	return !setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Let the n-th allocation from now on fail; 0 ends it. True if it was reached. */
-static inline bool fail_nth(int control, int nth)
-{
-	char text[16];
-	ssize_t len;
-
-	len = pread(control, text, sizeof(text) - 1, 0);
-	text[len > 0 ? len : 0] = 0;
-	dprintf(control, "%d", nth);
-	return !atoi(text);
-}
-
-static inline int open_fail_nth(void)
-{
-	/* Not only allocations that may not sleep. */
-	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	return open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-}
-
 #endif /* SELFTEST_TRIPWIRE_WATCH_H */

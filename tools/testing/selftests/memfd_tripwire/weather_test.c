@@ -37,26 +37,6 @@ FIXTURE_TEARDOWN(tripwire)
 	close(self->fd);
 }
 
-/* Let the n-th allocation from now on fail; 0 ends it. True if it was reached. */
-static bool fail_nth(int control, int nth)
-{
-	char text[16];
-	ssize_t len;
-
-	len = pread(control, text, sizeof(text) - 1, 0);
-	text[len > 0 ? len : 0] = 0;
-	dprintf(control, "%d", nth);
-	return !atoi(text);
-}
-
-static int open_fail_nth(void)
-{
-	/* Not only allocations that may not sleep. */
-	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	return open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-}
-
 TEST_F(tripwire, create_without_memory_fails_and_leaks_nothing)
 {
 	int control = open_fail_nth(), nth, fd, err;
