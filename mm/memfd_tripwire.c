@@ -48,8 +48,8 @@
  *
  *   armed     No PTE of a shared mapping is writable or dirty.
  *   granted   Marked with TRIPWIRE_GRANTED in the page cache. It may be written
- *             without a fault. A writable or a dirty PTE implies the mark,
- *             except while the folio is locked.
+ *             without a fault. A writable or a dirty PTE implies the mark, or
+ *             a fault that is about to set it and to raise an event.
  *
  * The mark lives in the page cache entry: granting allocates nothing, an ACK
  * costs what was written rather than what is resident, and the mark goes where
@@ -65,13 +65,16 @@
  * Watches, in memfd_tripwire_watch.c, are consumers of a part of the file, and
  * their read(2) is the ACK. A file may have no other consumers than those.
  *
- * Ordering: a fault sets the mark, makes the PTE writable and then raises the
- * event; all three with the folio locked. An ACK notes the event count, looks
- * for marks, and revokes with the folio locked, the mark last. So whoever was
- * granted the folio before the ACK looked has its stores flushed and visible,
- * and whoever was granted it after, or while it looked elsewhere, raises an
- * event that is newer than the noted one. Contents that change by other ways
- * than a PTE (write(2), hole punch, truncation) are raised after the change.
+ * Ordering: a fault makes the PTE writable, sets the mark and then raises the
+ * event; the last two with the folio locked. An ACK notes the event count, looks
+ * for marks, and revokes with the folio locked, the mark last. So who had its mark
+ * before the ACK looked has its stores flushed and visible, and who sets it after,
+ * or while the ACK looks elsewhere, raises an event that is newer than the noted
+ * one: for stores before the mark as for those after it. The fault holds a
+ * reference all the while, so that reclaim, migration, collapse and split leave
+ * the folio alone; truncation does not, but raises itself. Contents that change
+ * by other ways than a PTE (write(2), hole punch, truncation) are raised after
+ * the change.
  *
  * Some folios keep their grant over an ACK, and have the event raised again by a
  * timer: those that are pinned, for what is written through a pin does not fault;
@@ -148,28 +151,27 @@ static void tripwire_raise(struct inode *inode, struct tripwire_range range,
 {
 	struct memfd_tripwire *tripwire = tripwire_of(inode);
 
+	if (folio)
+		tripwire_grant(inode->i_mapping, folio);
 	/*
-	 * Fully ordered: what changed comes before the event that tells of it,
-	 * see tripwire_ack(), and before the look for watches.
+	 * Fully ordered: what changed, and its mark, come before the event that
+	 * tells of it, see tripwire_ack(), and before the look for watches.
 	 */
 	atomic64_inc_return(&tripwire->events);
 	trace_memfd_tripwire_trip(inode, range.start, range.last);
 	tripwire_wake(tripwire);
 	if (!tripwire_has_watches(tripwire))
 		return;
-	/* They report also what was written without a fault, or is gone. */
-	if (folio)
-		tripwire_grant(inode->i_mapping, folio);
-	else
+	/* They report also what is gone, and its mark with it. */
+	if (!folio)
 		tripwire_log_to_watches(tripwire, range, NULL);
 	tripwire_tell_watches(tripwire, range);
 }
 
 /*
- * For all that changes contents or is about to, under page table locks often. After a
- * write fault this is where the PTE is in place and the folio still locked: as late
- * as the guarantee allows, so that the producer gets to its store before an ACK gets
- * to the folio.
+ * For all that changes contents or is about to, under page table locks often. A write
+ * fault comes here when the PTE is in place: as late as the guarantee allows, so that
+ * the producer gets to its store before an ACK gets to the folio.
  */
 static bool tripwire_dirty_folio(struct address_space *mapping, struct folio *folio)
 {
@@ -241,12 +243,18 @@ static bool tripwire_retell_in(struct memfd_tripwire *tripwire, u64 delay)
 	return true;
 }
 
-/*
- * An ACK has met a folio locked at @now, by a fault most likely. Whether that makes
- * the file hot.
- */
-static bool tripwire_met_fault(struct memfd_tripwire *tripwire, u64 now)
+/* Whether ACKs leave everything granted now; most files never come to that. */
+static bool tripwire_is_hot(const struct memfd_tripwire *tripwire)
 {
+	u64 until = READ_ONCE(tripwire->hot_until);
+
+	return until && ktime_get_ns() < until;
+}
+
+/* An ACK has met a locked folio, in a fault most likely. Whether that makes the file hot. */
+static bool tripwire_met_fault(struct memfd_tripwire *tripwire)
+{
+	u64 now = ktime_get_ns();
 	unsigned int streak = 1;
 
 	/* Lossy: who is mistaken revokes, or raises, once more. */
@@ -271,9 +279,9 @@ static struct tripwire_range tripwire_entry_range(struct xa_state *xas)
 
 /*
  * Lock the next folios that are granted; 0 if there are none. One that is found
- * locked is being faulted, perhaps, and granted before it is unlocked: it is
- * waited for, if it would be the first, so that the fault gets done. Once it is
- * locked it stays in the page cache, and needs no reference of ours.
+ * locked is about to leave a fault, or under way in another ACK or in migration: it
+ * is waited for, if it would be the first. Once it is locked it stays in the page
+ * cache, and needs no reference of ours.
  *
  * Nothing maps what is in swap, and reclaim has flushed before it wrote that out:
  * there the mark alone is left to be taken off.
@@ -286,14 +294,12 @@ static int tripwire_lock_granted(struct inode *inode, struct tripwire_walk *walk
 	unsigned int looked = 0;
 	struct folio *folio;
 	bool hot;
-	u64 now;
 	int err;
 
 	walk->nr = 0;
 	if (walk->full || !mapping_tagged(mapping, TRIPWIRE_GRANTED))
 		return 0;
-	now = ktime_get_ns();
-	hot = now < READ_ONCE(tripwire->hot_until);
+	hot = tripwire_is_hot(tripwire);
 
 	xas_lock_irq(&xas);
 	xas_for_each_marked(&xas, folio, walk->last, TRIPWIRE_GRANTED) {
@@ -307,7 +313,7 @@ static int tripwire_lock_granted(struct inode *inode, struct tripwire_walk *walk
 			walk->hot = true;
 		} else if (!folio_trylock(folio)) {
 			/* The others first: then there is time to wait for it. */
-			if (walk->nr || !tripwire_met_fault(tripwire, now))
+			if (walk->nr || !tripwire_met_fault(tripwire))
 				break;
 			walk->hot = true;
 			hot = true;
@@ -478,19 +484,19 @@ void tripwire_end_rearm(struct inode *inode, const struct tripwire_walk *walk)
  * Safe, the event is newer than the ACK:	Cannot be, the write is lost:
  *
  * producer		consumer		producer		consumer
- *			note events (n)		set mark
- *			look: no mark		PTE writable
+ * PTE writable		note events (n)		PTE writable
+ *			look: no mark		set mark
  * set mark					events = n + 1
- * PTE writable							note events (n + 1)
- * events = n + 1						look: no mark
- * store		acked = n		store			acked = n + 1
+ * events = n + 1						note events (n + 1)
+ * store		acked = n					look: no mark
+ *						store			acked = n + 1
  */
 static int tripwire_ack(struct file *file)
 {
 	struct tripwire_consumer *consumer = file->private_data;
 	struct inode *inode = file_inode(file);
 	struct memfd_tripwire *tripwire = tripwire_of(inode);
-	struct tripwire_walk walk;
+	struct tripwire_walk walk __uninitialized;
 	s64 events, acked;
 	int err;
 
@@ -582,28 +588,11 @@ static int tripwire_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* Grants the folio; tripwire_dirty_folio() will raise the event. */
-static vm_fault_t tripwire_page_mkwrite(struct vm_fault *vmf)
-{
-	struct folio *folio = page_folio(vmf->page);
-	struct file *file = vmf->vma->vm_file;
-
-	file_update_time(file);
-	folio_lock(folio);
-	if (folio->mapping != file->f_mapping) {
-		folio_unlock(folio);
-		return VM_FAULT_NOPAGE;
-	}
-	tripwire_grant(file->f_mapping, folio);
-	return VM_FAULT_LOCKED;
-}
-
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-/* As above, and the rest of the fault too: or else the PMD would be split. */
+/* As wp_page_shared() does for a PTE; without this the PMD would be split. */
 static vm_fault_t tripwire_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct file *file = vma->vm_file;
 	struct folio *folio;
 	spinlock_t *ptl;
 	pmd_t entry;
@@ -612,7 +601,6 @@ static vm_fault_t tripwire_huge_fault(struct vm_fault *vmf, unsigned int order)
 	    pmd_uffd(vmf->orig_pmd))
 		return VM_FAULT_FALLBACK;
 
-	file_update_time(file);
 	ptl = pmd_lock(vma->vm_mm, vmf->pmd);
 	if (!pmd_same(pmdp_get(vmf->pmd), vmf->orig_pmd)) {
 		spin_unlock(ptl);
@@ -620,26 +608,14 @@ static vm_fault_t tripwire_huge_fault(struct vm_fault *vmf, unsigned int order)
 	}
 	folio = pmd_folio(vmf->orig_pmd);
 	folio_get(folio);
+	entry = maybe_pmd_mkwrite(pmd_mkdirty(pmd_mkyoung(vmf->orig_pmd)), vma);
+	if (pmdp_set_access_flags(vma, vmf->address & HPAGE_PMD_MASK, vmf->pmd, entry, 1))
+		update_mmu_cache_pmd(vma, vmf->address, vmf->pmd);
 	spin_unlock(ptl);
 
-	folio_lock(folio);
-	if (folio->mapping != file->f_mapping)
-		goto out;
-	tripwire_grant(file->f_mapping, folio);
-
-	ptl = pmd_lock(vma->vm_mm, vmf->pmd);
-	if (pmd_same(pmdp_get(vmf->pmd), vmf->orig_pmd)) {
-		entry = pmd_mkyoung(vmf->orig_pmd);
-		entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
-		if (pmdp_set_access_flags(vma, vmf->address & HPAGE_PMD_MASK,
-					  vmf->pmd, entry, 1))
-			update_mmu_cache_pmd(vma, vmf->address, vmf->pmd);
-	}
-	spin_unlock(ptl);
-	folio_mark_dirty(folio);
-out:
-	folio_unlock(folio);
+	folio_mark_dirty_lock(folio);
 	folio_put(folio);
+	file_update_time(vma->vm_file);
 	return VM_FAULT_NOPAGE;
 }
 #endif
@@ -654,10 +630,8 @@ static int tripwire_filemap_add(struct folio *folio, struct vm_area_struct *vma,
 {
 	int err = shmem_anon_vm_ops.uffd_ops->filemap_add(folio, vma, addr);
 
-	if (!err) {
-		tripwire_grant(folio->mapping, folio);
+	if (!err)
 		folio_mark_dirty(folio);
-	}
 	return err;
 }
 
@@ -666,10 +640,8 @@ static struct folio *tripwire_get_folio_noalloc(struct inode *inode, pgoff_t pgo
 	struct folio *folio;
 
 	folio = shmem_anon_vm_ops.uffd_ops->get_folio_noalloc(inode, pgoff);
-	if (!IS_ERR(folio)) {
-		tripwire_grant(folio->mapping, folio);
+	if (!IS_ERR(folio))
 		folio_mark_dirty(folio);
-	}
 	return folio;
 }
 #endif
@@ -699,7 +671,6 @@ static int tripwire_mmap_prepare(struct vm_area_desc *desc)
 static int __init tripwire_init(void)
 {
 	tripwire_vm_ops = shmem_anon_vm_ops;
-	tripwire_vm_ops.page_mkwrite = tripwire_page_mkwrite;
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	tripwire_vm_ops.huge_fault = tripwire_huge_fault;
 #endif

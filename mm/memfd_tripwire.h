@@ -110,6 +110,7 @@ struct tripwire_walk {
 	struct folio *folios[TRIPWIRE_BATCH];
 };
 
+/* All but @folios: the stack need not be cleared for those. */
 static inline void tripwire_init_walk(struct tripwire_walk *walk, struct tripwire_watch *watch,
 				      struct tripwire_ranges *report)
 {

@@ -130,7 +130,8 @@ static void watch_tell(struct tripwire_watch *watch)
 	if (watch->pending)
 		return;
 	WRITE_ONCE(watch->pending, true);
-	wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
+	if (wq_has_sleeper(&watch->wait))
+		wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
 	if (watch->eventfd)
 		eventfd_signal(watch->eventfd);
 }
@@ -294,7 +295,7 @@ static int watch_collect(struct tripwire_watch *watch, struct tripwire_ranges *r
 	struct inode *inode = file_inode(watch->file);
 	struct memfd_tripwire *tripwire = tripwire_of(inode);
 	pgoff_t cursor = READ_ONCE(watch->cursor);
-	struct tripwire_walk walk;
+	struct tripwire_walk walk __uninitialized;
 	int err;
 
 	scoped_guard(spinlock_irq, &tripwire->lock) {
@@ -388,7 +389,7 @@ static ssize_t watch_read(struct kiocb *iocb, struct iov_iter *to)
 	return watch_deliver(watch, report, to);
 }
 
-/* As for tripwire_poll(): making it pending and the look for sleepers are under locks. */
+/* As for tripwire_poll(): a full barrier is between making it pending and the look for sleepers. */
 static __poll_t watch_poll(struct file *file, poll_table *table)
 {
 	struct tripwire_watch *watch = file->private_data;
@@ -483,7 +484,7 @@ static int watch_start(struct tripwire_watch *watch)
 {
 	struct inode *inode = file_inode(watch->file);
 	struct memfd_tripwire *tripwire = tripwire_of(inode);
-	struct tripwire_walk walk;
+	struct tripwire_walk walk __uninitialized;
 	int err;
 
 	scoped_guard(spinlock_irq, &tripwire->lock) {

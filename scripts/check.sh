@@ -83,6 +83,16 @@ mutants_apply() {
 	done
 }
 
+# The kernel's own tests of mm/vma.c, which say what it may need; in a tree to make in.
+vma_tests() {
+	rm -rf "$log/vma" && mkdir "$log/vma" &&
+	(cd "$tree" && tar -c mm lib include scripts tools) | tar -x -C "$log/vma" &&
+	make -C "$log/vma/tools/testing/vma" -j"$jobs" && "$log/vma/tools/testing/vma/vma"
+	set -- $?
+	rm -rf "$log/vma"
+	return "$1"
+}
+
 # MAINTAINERS names every file of ours, and stands there once.
 maintainers() {
 	[ "$(grep -c "^$(head -n 1 "$top/MAINTAINERS")\$" "$tree/MAINTAINERS")" = 1 ] || return 1
@@ -111,5 +121,6 @@ check sparse_finds_planted_bug sparse_finds_planted_bug
 check uapi_header kmake usr/
 check option_off option_off
 check mutants_apply mutants_apply
+check vma_tests vma_tests
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
