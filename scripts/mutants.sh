@@ -11,6 +11,7 @@
 source=$tree
 tree=$out/mutants/linux
 export MEMFD_TRIPWIRE_TREE=$tree
+only_one "$out/mutants/lock" 7
 mkdir -p "$tree"
 say "copying the tree and its objects"
 rsync -a --delete --exclude='/obj-check' --exclude='/obj-off' --exclude='/obj-demo' \
