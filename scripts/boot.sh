@@ -16,8 +16,9 @@ options='ignore_loglevel panic=-1 hung_task_panic=1 numa=fake=2 brd.rd_size=6553
 	kho=on kho_scratch=16M,16M,16M liveupdate=on'
 complaints='WARNING:|BUG:|INFO: possible|INFO: task|INFO: rcu|KASAN:|UBSAN:|Bad page|Oops|kmemleak: [0-9]+ new|Kernel panic'
 
+# In the place of the shell that it is called in: what is killed later is QEMU itself.
 qemu() { # OPTIONS...
-	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+	exec qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$tree/obj-$flavour/arch/x86/boot/bzImage" "$@"
 }
 
