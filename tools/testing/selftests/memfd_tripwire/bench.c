@@ -34,10 +34,11 @@ static const struct {
 	{ "memory", bench_memory },
 	{ "paths", bench_paths },
 	{ "plain-paths", bench_plain_paths },
+	{ "profile", profile_paths },
 };
 
 #define NR_GROUPS	ARRAY_SIZE(groups)
-#define NR_BY_DEFAULT	(NR_GROUPS - 2)	/* without the paths */
+#define NR_BY_DEFAULT	(NR_GROUPS - 3)	/* without the paths */
 
 static void on_alarm(int signal)
 {

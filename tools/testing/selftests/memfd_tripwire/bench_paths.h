@@ -3,7 +3,8 @@
  * memfd_tripwire - benchmark: single paths of the kernel, one thread on one CPU
  *
  * Where QEMU counts instructions, which it then gives out as nanoseconds, these
- * numbers repeat from run to run.
+ * numbers repeat from run to run. Each path has a process to itself: a fault takes
+ * longer where there are more mappings to search.
  */
 #ifndef SELFTEST_TRIPWIRE_BENCH_PATHS_H
 #define SELFTEST_TRIPWIRE_BENCH_PATHS_H
@@ -13,170 +14,26 @@
 
 #define PATH_ROUNDS	300
 #define PATH_WARM_UP	60
+#define PROFILE_ROUNDS	4
 #define SOME_PAGES	64
 
-/* What the paths go over. */
+/* What a path goes over. */
 struct stage {
-	struct area ack;	/* of one page, as are watch, uffd and plain */
-	struct area watch;
-	struct area some;	/* has room for SOME_PAGES far apart */
-	struct area huge;
-	struct area crowded;	/* with a watch on each of MOST_WATCHES pages */
-	struct area uffd;
-	struct area plain;
+	struct area area;
 	int eventfd;
 	uint64_t value;
 };
 
 struct path {
 	const char *name;
+	bool profiled;
+	void (*open)(struct stage *stage);
 	void (*prepare)(struct stage *stage);
 	void (*go)(struct stage *stage);
 };
 
-static void prepare_nothing(struct stage *stage)
+static void do_nothing(struct stage *stage)
 {
-}
-
-static void go_call(struct stage *stage)
-{
-	syscall(__NR_getppid);
-}
-
-static void go_store_ack(struct stage *stage)
-{
-	store(stage->ack.map, ++stage->value);
-}
-
-static void go_ack(struct stage *stage)
-{
-	rearm_by_ack(&stage->ack);
-}
-
-static void store_some(struct stage *stage, size_t stride)
-{
-	unsigned int i;
-
-	stage->value++;
-	for (i = 0; i < SOME_PAGES; i++)
-		store(stage->some.map + i * stride, stage->value);
-}
-
-static void prepare_contiguous(struct stage *stage)
-{
-	store_some(stage, stage->some.page);
-}
-
-static void prepare_scattered(struct stage *stage)
-{
-	store_some(stage, HUGE);
-}
-
-static void go_some(struct stage *stage)
-{
-	rearm_by_ack(&stage->some);
-}
-
-static void go_store_watch(struct stage *stage)
-{
-	store(stage->watch.map, ++stage->value);
-}
-
-static void go_watch(struct stage *stage)
-{
-	rearm_by_watch(&stage->watch);
-}
-
-static void go_store_crowded(struct stage *stage)
-{
-	store(stage->crowded.map, ++stage->value);
-}
-
-static void go_crowded(struct stage *stage)
-{
-	rearm_by_watch(&stage->crowded);
-}
-
-static void go_store_huge(struct stage *stage)
-{
-	store(stage->huge.map, ++stage->value);
-}
-
-static void go_huge(struct stage *stage)
-{
-	rearm_by_ack(&stage->huge);
-}
-
-static void go_store_uffd(struct stage *stage)
-{
-	store(stage->uffd.map, ++stage->value);
-}
-
-static void go_uffd(struct stage *stage)
-{
-	rearm_by_uffd(&stage->uffd);
-}
-
-static void go_eventfd(struct stage *stage)
-{
-	uint64_t one = 1;
-
-	if (write(stage->eventfd, &one, sizeof(one)) < 0 ||
-	    read(stage->eventfd, &one, sizeof(one)) < 0)
-		fail("eventfd");
-}
-
-static void prepare_hole(struct stage *stage)
-{
-	if (fallocate(stage->plain.memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		      stage->plain.page))
-		fail("FALLOC_FL_PUNCH_HOLE");
-}
-
-static void go_store_plain(struct stage *stage)
-{
-	store(stage->plain.map, ++stage->value);
-}
-
-static void go_pwrite(struct stage *stage)
-{
-	if (pwrite(stage->plain.memory, "x", 1, 0) != 1)
-		fail("pwrite");
-}
-
-static void go_fallocate(struct stage *stage)
-{
-	if (fallocate(stage->plain.memory, 0, 0, stage->plain.page))
-		fail("fallocate");
-}
-
-static const struct path paths[] = {
-	{ "null-system-call", prepare_nothing, go_call },
-	{ "store-armed", go_ack, go_store_ack },
-	{ "ack-1-page", go_store_ack, go_ack },
-	{ "ack-64-contiguous", prepare_contiguous, go_some },
-	{ "ack-64-scattered", prepare_scattered, go_some },
-	{ "store-watched", go_watch, go_store_watch },
-	{ "watch-read-1-page", go_store_watch, go_watch },
-	{ "store-4096-watches", go_crowded, go_store_crowded },
-	{ "watch-read-4096-watches", go_store_crowded, go_crowded },
-	{ "store-huge", go_huge, go_store_huge },
-	{ "ack-huge", go_store_huge, go_huge },
-	{ "uffd-async-store", go_uffd, go_store_uffd },
-	{ "uffd-writeprotect-1-page", go_store_uffd, go_uffd },
-	{ "eventfd-write-read", prepare_nothing, go_eventfd },
-};
-
-/* Of a memfd that is no tripwire; a kernel without tripwires has these too. */
-static const struct path plain_paths[] = {
-	{ "memfd-fault", prepare_hole, go_store_plain },
-	{ "memfd-pwrite-1-byte", prepare_nothing, go_pwrite },
-	{ "memfd-fallocate-1-page", prepare_hole, go_fallocate },
-};
-
-static uint64_t none(struct area *area)
-{
-	return 0;
 }
 
 static void must_open(struct area *area, const struct tracker *tracker, size_t len,
@@ -188,41 +45,169 @@ static void must_open(struct area *area, const struct tracker *tracker, size_t l
 		fail_plainly("paths", reason);
 }
 
-static void open_plain_stage(struct stage *stage)
+static void open_page(struct stage *stage, const struct tracker *tracker)
 {
-	static const struct tracker plain = { "plain", .begin = begin_nothing, .rearm = none };
-	size_t page = getpagesize();
-
-	must_open(&stage->plain, &plain, page, page);
+	must_open(&stage->area, tracker, getpagesize(), getpagesize());
 }
 
-static void open_stage(struct stage *stage)
+static void open_ack_page(struct stage *stage)
+{
+	open_page(stage, tracker_named("tripwire-ack"));
+}
+
+static void open_watch_page(struct stage *stage)
+{
+	open_page(stage, tracker_named("tripwire-watch"));
+}
+
+static void open_uffd_page(struct stage *stage)
+{
+	open_page(stage, tracker_named("uffd-wp"));
+}
+
+/* With room for SOME_PAGES far apart. */
+static void open_some(struct stage *stage)
+{
+	must_open(&stage->area, tracker_named("tripwire-ack"), SOME_PAGES * HUGE, HUGE);
+}
+
+/* With a watch on each of MOST_WATCHES pages; the first one is that of the area. */
+static void open_crowded(struct stage *stage)
 {
 	size_t page = getpagesize();
 	unsigned int i;
 
-	must_open(&stage->ack, tracker_named("tripwire-ack"), page, page);
-	must_open(&stage->some, tracker_named("tripwire-ack"), SOME_PAGES * HUGE, HUGE);
-	must_open(&stage->watch, tracker_named("tripwire-watch"), page, page);
-	must_open(&stage->uffd, tracker_named("uffd-wp"), page, page);
+	open_watch_page(stage);
+	if (ftruncate(stage->area.memory, MOST_WATCHES * page))
+		fail("ftruncate");
+	for (i = 1; i < MOST_WATCHES; i++)
+		must_watch(stage->area.memory, i * page, page, 0);
+}
+
+static void open_huge(struct stage *stage)
+{
+	if (!set_shmem_huge("always"))
+		fail(SHMEM_HUGE);
+	must_open(&stage->area, tracker_named("tripwire-ack"), HUGE, HUGE);
+	set_shmem_huge("inherit");
+	if (!is_huge(stage->area.map))
+		fail_plainly("paths", "got no huge page");
+}
+
+static void open_eventfd_alone(struct stage *stage)
+{
 	stage->eventfd = eventfd(0, EFD_CLOEXEC);
 	if (stage->eventfd < 0)
 		fail("eventfd");
-
-	/* The first watch is that of the area. */
-	must_open(&stage->crowded, tracker_named("tripwire-watch"), page, page);
-	if (ftruncate(stage->crowded.memory, MOST_WATCHES * page))
-		fail("ftruncate");
-	for (i = 1; i < MOST_WATCHES; i++)
-		must_watch(stage->crowded.memory, i * page, page, 0);
-
-	if (!set_shmem_huge("always"))
-		fail(SHMEM_HUGE);
-	must_open(&stage->huge, tracker_named("tripwire-ack"), HUGE, HUGE);
-	set_shmem_huge("inherit");
-	if (!is_huge(stage->huge.map))
-		fail_plainly("paths", "got no huge page");
 }
+
+static uint64_t none(struct area *area)
+{
+	return 0;
+}
+
+static void open_plain_page(struct stage *stage)
+{
+	static const struct tracker plain = { "plain", .begin = begin_nothing, .rearm = none };
+
+	open_page(stage, &plain);
+}
+
+static void go_call(struct stage *stage)
+{
+	syscall(__NR_getppid);
+}
+
+static void go_store(struct stage *stage)
+{
+	store(stage->area.map, ++stage->value);
+}
+
+static void store_some(struct stage *stage, size_t stride)
+{
+	unsigned int i;
+
+	stage->value++;
+	for (i = 0; i < SOME_PAGES; i++)
+		store(stage->area.map + i * stride, stage->value);
+}
+
+static void store_contiguous(struct stage *stage)
+{
+	store_some(stage, stage->area.page);
+}
+
+static void store_scattered(struct stage *stage)
+{
+	store_some(stage, HUGE);
+}
+
+static void go_ack(struct stage *stage)
+{
+	rearm_by_ack(&stage->area);
+}
+
+static void go_watch(struct stage *stage)
+{
+	rearm_by_watch(&stage->area);
+}
+
+static void go_uffd(struct stage *stage)
+{
+	rearm_by_uffd(&stage->area);
+}
+
+static void go_eventfd(struct stage *stage)
+{
+	uint64_t one = 1;
+
+	if (write(stage->eventfd, &one, sizeof(one)) < 0 ||
+	    read(stage->eventfd, &one, sizeof(one)) < 0)
+		fail("eventfd");
+}
+
+static void punch_hole(struct stage *stage)
+{
+	if (fallocate(stage->area.memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		      stage->area.page))
+		fail("FALLOC_FL_PUNCH_HOLE");
+}
+
+static void go_pwrite(struct stage *stage)
+{
+	if (pwrite(stage->area.memory, "x", 1, 0) != 1)
+		fail("pwrite");
+}
+
+static void go_fallocate(struct stage *stage)
+{
+	if (fallocate(stage->area.memory, 0, 0, stage->area.page))
+		fail("fallocate");
+}
+
+static const struct path paths[] = {
+	{ "null-system-call", false, do_nothing, do_nothing, go_call },
+	{ "store-armed", true, open_ack_page, go_ack, go_store },
+	{ "store-watched", true, open_watch_page, go_watch, go_store },
+	{ "uffd-async-store", true, open_uffd_page, go_uffd, go_store },
+	{ "store-4096-watches", false, open_crowded, go_watch, go_store },
+	{ "store-huge", true, open_huge, go_ack, go_store },
+	{ "ack-1-page", true, open_ack_page, go_store, go_ack },
+	{ "watch-read-1-page", true, open_watch_page, go_store, go_watch },
+	{ "watch-read-4096-watches", false, open_crowded, go_store, go_watch },
+	{ "ack-huge", true, open_huge, go_store, go_ack },
+	{ "ack-64-contiguous", true, open_some, store_contiguous, go_ack },
+	{ "ack-64-scattered", true, open_some, store_scattered, go_ack },
+	{ "uffd-writeprotect-1-page", true, open_uffd_page, go_store, go_uffd },
+	{ "eventfd-write-read", true, open_eventfd_alone, do_nothing, go_eventfd },
+};
+
+/* Of a memfd that is no tripwire; a kernel without tripwires has these too. */
+static const struct path plain_paths[] = {
+	{ "memfd-fault", false, open_plain_page, punch_hole, go_store },
+	{ "memfd-pwrite-1-byte", false, open_plain_page, do_nothing, go_pwrite },
+	{ "memfd-fallocate-1-page", false, open_plain_page, punch_hole, go_fallocate },
+};
 
 static uint64_t median_of_path(const struct path *path, struct stage *stage, uint64_t clock)
 {
@@ -242,33 +227,85 @@ static uint64_t median_of_path(const struct path *path, struct stage *stage, uin
 	return median(took.value, took.nr);
 }
 
-static void bench_some_paths(const struct path *some, unsigned int nr, struct stage *stage)
+static void measure_path(const struct path *path, struct stage *stage)
 {
-	static const struct path nothing = { "nothing", prepare_nothing, prepare_nothing };
+	static const struct path nothing = { .prepare = do_nothing, .go = do_nothing };
 	uint64_t clock = median_of_path(&nothing, stage, 0);
-	unsigned int i;
 
-	for (i = 0; i < nr; i++)
-		line("paths", some[i].name, "-", "cost",
-		     median_of_path(&some[i], stage, clock), "ns");
+	line("paths", path->name, "-", "cost", median_of_path(path, stage, clock), "ns");
+}
+
+/* geteuid(2), which nothing else here calls: what counts begins, or ends. */
+static void mark_path(const struct path *path, struct stage *stage)
+{
+	int i;
+
+	for (i = -PROFILE_ROUNDS; i < PROFILE_ROUNDS; i++) {
+		path->prepare(stage);
+		if (i >= 0)
+			syscall(__NR_geteuid);
+		path->go(stage);
+		if (i >= 0)
+			syscall(__NR_geteuid);
+	}
+}
+
+static void run_path(const struct path *path,
+		     void (*run)(const struct path *path, struct stage *stage))
+{
+	static struct stage stage;
+	pid_t child = fork_child();
+	int status;
+
+	if (child < 0)
+		fail("fork");
+	if (!child) {
+		pin_to(0);
+		path->open(&stage);
+		run(path, &stage);
+		exit(0);
+	}
+	if (waitpid(child, &status, 0) != child || status)
+		fail_plainly(path->name, "failed");
 }
 
 static void bench_plain_paths(void)
 {
-	static struct stage stage;
+	unsigned int i;
 
-	pin_to(0);
-	open_plain_stage(&stage);
-	bench_some_paths(plain_paths, ARRAY_SIZE(plain_paths), &stage);
+	for (i = 0; i < ARRAY_SIZE(plain_paths); i++)
+		run_path(&plain_paths[i], measure_path);
 }
 
 static void bench_paths(void)
 {
-	static struct stage stage;
+	unsigned int i;
 
-	pin_to(0);
-	open_stage(&stage);
-	bench_some_paths(paths, ARRAY_SIZE(paths), &stage);
+	for (i = 0; i < ARRAY_SIZE(paths); i++)
+		run_path(&paths[i], measure_path);
+}
+
+/*
+ * Over and over, for who logs each instruction, and ends it. getuid(2): the first path
+ * follows; getgid(2): the next one does.
+ */
+static void profile_paths(void)
+{
+	unsigned int i;
+
+	alarm(0);
+	for (i = 0; i < ARRAY_SIZE(paths); i++)
+		if (paths[i].profiled)
+			line("profile", paths[i].name, "-", "path", i, "of all");
+	printf("# profile: ready\n");
+	while (syscall(__NR_getuid) >= 0) {
+		for (i = 0; i < ARRAY_SIZE(paths); i++) {
+			if (!paths[i].profiled)
+				continue;
+			run_path(&paths[i], mark_path);
+			syscall(__NR_getgid);
+		}
+	}
 }
 
 #endif /* SELFTEST_TRIPWIRE_BENCH_PATHS_H */
