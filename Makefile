@@ -19,6 +19,7 @@ help:
 	@echo 'make mutants [M=names]   take each handling out; its test must fail'
 	@echo 'make bench               measure it beside what else there is; plots and a report'
 	@echo 'make bench-check         count instructions; fail when a path has grown by over 3%'
+	@echo 'make bench-profile       say in which functions those instructions are'
 	@echo 'make bench-pristine      see that other memfds cost what they do without the patches'
 	@echo 'make shell               an interactive guest'
 	@echo 'make clean               remove build/; the cache of downloads stays'
@@ -73,6 +74,9 @@ bench: bench-kernel
 bench-check: bench-kernel
 	@scripts/bench.sh check
 
+bench-profile: bench-kernel
+	@scripts/bench.sh profile
+
 bench-pristine: bench-kernel
 	@scripts/bench.sh pristine
 
@@ -96,5 +100,5 @@ clean:
 	rm -rf build
 
 .NOTPARALLEL:
-.PHONY: help tree kernel demo test-kernel test quick debug soak mutants bench-kernel bench bench-check bench-pristine \
-	shell edits series check bisect clean
+.PHONY: help tree kernel demo test-kernel test quick debug soak mutants bench-kernel bench bench-check bench-profile \
+	bench-pristine shell edits series check bisect clean

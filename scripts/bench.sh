@@ -3,6 +3,7 @@
 # Measure memfd_tripwire beside what else there is:
 #   bench.sh run		all of it, with plots and a report in build/bench
 #   bench.sh report		plots and report again, from what was measured last
+#   bench.sh profile		say in which functions single paths spend their instructions
 #   bench.sh check		count instructions; fail when a path has grown by over 3%
 #   bench.sh check --update	make what is counted the table that it is held against
 #   bench.sh pristine		count those of other memfds on a kernel without the patches too
@@ -111,14 +112,14 @@ curves() { # NAME GROUP METRIC X WANT HEADING ACROSS REMARK [UNIT]
 	done
 }
 
-bars() { # NAME GROUP COLUMNS HEADING REMARK
+bars() { # NAME GROUP COLUMNS HEADING REMARK [PARAMETER [SETTING]]
 	for boot in 2 icount; do
 		unit=ns
 		[ $boot = 2 ] || unit=instructions
-		extract "$1-$boot" $boot -v kind=bars -v "group=$2" -v "columns=$3"
+		extract "$1-$boot" $boot -v kind=bars -v "group=$2" -v "columns=$3" -v "only=${6:-}"
 		nr=$(($(sed q "$results/$1-$boot.dat" | wc -w) - 1))
 		draw "$1-$boot" bars "$(caption "$boot" "$5")" \
-			"heading = '$4'; unit = '$unit'; bars = $nr"
+			"heading = '$4'; unit = '$unit'; bars = $nr; ${7:-}"
 	done
 }
 
@@ -154,22 +155,35 @@ report() {
 			'disjoint watches on the file, a page each' 'Median.'
 	done
 	extract cpus '1 2 4' -v kind=cpus -v group=doorbell -v metric=p50
-	draw cpus lines "$(caption cpus 'Median; the consumer is asleep, or scans, or spins, as above.')" \
+	draw cpus lines "$(caption cpus "Median; the consumer is asleep, or scans, or spins. The host has $(nproc): beyond, CPUs wait for one another.")" \
 		"heading = 'Latency of one doorbell by virtual CPUs'; unit = 'ns'; across = 'CPUs'"
 	extract paths icount -v kind=bars -v group=paths -v 'columns=*:cost:instructions'
 	draw paths bars "$(caption icount 'Median of 300.')" \
 		"heading = 'Single paths of the kernel'; unit = 'instructions'; bars = 1"
+
+	bars huge huge '*:store:store *:rearm:re-arm' \
+		'One huge page of 2 MiB: the store that trips, and the re-arming' \
+		'Median. TCG drops all translations to flush a huge page; hardware does not.' \
+		'pages=1,size=2MiB'
+	bars report report '*:rearm:re-arm' \
+		'Finding, and re-arming, 1 written page among 262,144' 'Median. 1 GiB resident.'
+	bars ring ring '*:time:doorbell' 'Writing 64 KiB of payload and ringing its doorbell' \
+		'Median.' 'payload=64KiB' 'linear = 1'
+	extract memory 2 -v kind=bars -v group=memory -v 'columns=file:slab:file watch:slab:watch'
+	draw memory bars "$(caption 2 'Slab that many of them take, for each; a file has an inode and its state.')" \
+		"heading = 'Memory for each file and watch'; unit = 'bytes'; bars = 2; linear = 1"
 
 	judged html > "$results/report.html"
 	judged text
 	say "the report, with plots and every figure, is $results/report.html"
 }
 
-judged() { # FORM
+judged() { # text|html
 	awk -v form="$1" -v dir="$results" -v plots="$plots" -v accel="$(cat "$results/accel")" \
 		-v busy="$(cat "$results/busy")" \
 		-f "$parts/values.awk" -f "$parts/targets.awk" -f "$parts/report.awk" \
-		"$results/2.tsv" "$results/1.tsv" "$results/4.tsv" "$results/icount.tsv"
+		"$results/2.tsv" "$results/1.tsv" "$results/4.tsv" "$results/icount.tsv" \
+		"$results/profile.tsv"
 }
 
 run_all() {
@@ -181,9 +195,26 @@ run_all() {
 		measure 4.tsv 4 $by_cpus
 		measure icount.tsv icount -i $counted
 	}
+	profile
 	describe
 	[ ! -s "$results/busy" ] || say "the host is busy ($(cat "$results/busy")): wall times are disturbed"
 	report
+}
+
+profile() {
+	mkdir -p "$results"
+	say "benchmark: which functions the instructions of a path are in"
+	grep ' [tTwW] ' "$tree/obj-demo/System.map" | sort > "$results/System.map"
+	"$top/scripts/boot.sh" profile awk -v turns=1 -f "$parts/profile.awk" \
+		"$results/System.map" "$run/profile.out" > "$results/profile.new"
+	sort -t "$(printf '\t')" -k 6,6nr "$results/profile.new" > "$results/profile.tsv"
+	rm -f "$results/System.map" "$results/profile.new"
+}
+
+show_profile() {
+	sort -t "$(printf '\t')" -k 3,3 -k 6,6nr "$results/profile.tsv" | awk -F '\t' '
+	$3 != path { path = $3; print path ":" }
+	$6 >= 10 { printf "%8d  %s\n", $6, $4 }'
 }
 
 # The table is 'path instructions', in the order of the program.
@@ -256,7 +287,8 @@ only_one "$out/lock" 9
 case ${1:-} in
 run) run_all ;;
 report) report ;;
+profile) profile; show_profile ;;
 check) shift; check "$@" ;;
 pristine) pristine ;;
-*) die "usage: bench.sh run | report | check [--update] | pristine" ;;
+*) die "usage: bench.sh run | report | profile | check [--update] | pristine" ;;
 esac

@@ -6,6 +6,7 @@
 #   boot.sh one CPUS PROGRAM T	run the test T of PROGRAM; 1 when it fails
 #   boot.sh soak ROUNDS		the random test, so many rounds from a new seed
 #   boot.sh bench CPUS|icount ARGS	the benchmark; icount: the clock counts instructions
+#   boot.sh profile COMMAND...	its paths again and again; each instruction goes to COMMAND
 #   boot.sh faults		prove that a splat and a missing verdict fail a run
 #   boot.sh shell		an interactive guest
 . "$(dirname "$0")/lib.sh"
@@ -240,6 +241,36 @@ bench() { # CPUS|icount ARGS...
 	boot "$name" "$cpus" $memory 1800
 }
 
+# QEMU's monitor has it log each instruction to a pipe, once the guest is ready.
+profile() { # COMMAND..., whose last argument will be the log
+	flavour=demo verdict=$run/profile.out
+	make_initrd profile "/bench -i profile" \
+		"file /bench $out/selftests-demo/memfd_tripwire/bench 0755 0 0"
+	rm -f "$run"/profile.monitor.* "$run/profile.log"
+	mkfifo "$run/profile.monitor.in" "$run/profile.monitor.out" "$run/profile.log"
+	: > "$verdict"
+	qemu -accel tcg,thread=single -icount shift=0,sleep=off -cpu max -smp 1 -m 1024 \
+		-initrd "$initrd" -append 'console=ttyS0 panic=-1 tsc=reliable nokaslr' \
+		-serial "file:$run/profile.console" -serial "file:$verdict" \
+		-chardev "pipe,id=monitor,path=$run/profile.monitor" -mon chardev=monitor \
+		> "$run/profile.qemu" 2>&1 < /dev/null & guest=$!
+	cat "$run/profile.monitor.out" > /dev/null & said=$!
+	trap 'kill $guest $said 2> /dev/null' EXIT
+	waited=0
+	until grep -q '^# profile: ready' "$verdict"; do
+		waited=$((waited + 1))
+		kill -0 $guest 2> /dev/null && [ $waited -lt 300 ] ||
+			die "the guest does not get ready; see $run/profile.console"
+		sleep 1
+	done
+	# The first of these is what newer versions of QEMU call the second.
+	printf '%s\n' 'one-insn-per-tb on' 'singlestep on' "logfile $run/profile.log" \
+		'log nochain,exec' > "$run/profile.monitor.in"
+	"$@" "$run/profile.log" || die "no profile came out; see $run/profile.qemu"
+	kill $guest $said 2> /dev/null || :
+	trap - EXIT
+}
+
 # A run that should have failed and did not would make every other worth nothing.
 faults() {
 	fault 'echo "<4>WARNING: planted" > /dev/kmsg' 'kernel complained'
@@ -274,7 +305,8 @@ test) shift; selftests "$@" ;;
 one) shift; one "$@" ;;
 soak) shift; soak "$@" ;;
 bench) shift; bench "$@" ;;
+profile) shift; profile "$@" ;;
 faults) faults ;;
 shell) shell ;;
-*) die "usage: boot.sh demo [FILE] | test CPUS... [-- NAME...] | one CPUS PROGRAM TEST | soak ROUNDS | bench CPUS|icount ARGS... | faults | shell" ;;
+*) die "usage: boot.sh demo [FILE] | test CPUS... [-- NAME...] | one CPUS PROGRAM TEST | soak ROUNDS | bench CPUS|icount ARGS... | profile COMMAND... | faults | shell" ;;
 esac

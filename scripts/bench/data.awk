@@ -3,7 +3,7 @@
 #   kind=lines group= metric= x=KEY [want=KEY=VALUE]	a block of x and y for each mechanism,
 #					with its name as a comment
 #   kind=bars  group= columns='P:METRIC:TITLE ...'	a row for each mechanism; P is the
-#					parameter, or * for any but 'nobody'
+#					parameter, or * for any but 'nobody'; only= leaves others out
 #   kind=cpus  group= metric=			as lines, over the number in the file's name
 BEGIN { FS = "\t" }
 
@@ -31,6 +31,7 @@ function wanted(parameter,	pair) {
 }
 
 $1 != "bench" || $2 != group || $5 == "skip" { next }
+only != "" && $4 != only { next }
 
 {
 	if (!($3 in known)) { known[$3] = 1; name[++names] = $3 }

@@ -132,9 +132,10 @@ function asked(	i) {
 	print "<table><tr><th>what<th>asked<th>wall<th><th>instructions<th>"
 	for (i = 1; i <= targets; i++)
 		printf "<tr><td>%s<td>%s<td class=n>%s<td class=%s>%s<td class=n>%s<td class=%s>%s\n",
-			what_of[i], limit_of[i], times(wall_of[i]), verdict[i, "wall"], verdict[i, "wall"],
+			what_of[i] (why_of[i] == "" ? "" : "<br><small>" why_of[i] "</small>"),
+			limit_of[i], times(wall_of[i]), verdict[i, "wall"], verdict[i, "wall"],
 			times(counted_of[i]), verdict[i, "counted"], verdict[i, "counted"]
-	print "</table>"
+	print "</table>\n<p>Unclear: the limit lies within what the measurements spread."
 }
 
 function pictures(	list, n, i, file) {
@@ -145,6 +146,46 @@ function pictures(	list, n, i, file) {
 		include(dir "/" list[i])
 		print "</figure>"
 	}
+}
+
+# Functions as rows; what is below LEAST in each path goes to the last one.
+function profile_table(heading, names, per, least,	k, list, p, i, f, n, row, rest, sum, most) {
+	k = split(names, list, " ")
+	if (!parameters["profile", "profile"]) return
+	print "<h3>" heading "</h3>\n<table><tr><th>function"
+	for (p = 1; p <= k; p++) printf "<th>%s", list[p]
+	print ""
+	n = parameters["profile", "profile"]
+	for (i = 1; i <= n; i++) {
+		f = parameter["profile", "profile", i]
+		most = 0
+		for (p = 1; p <= k; p++)
+			if (spent(list[p], f) > most) most = spent(list[p], f)
+		row = "<tr><td>" esc(f)
+		for (p = 1; p <= k; p++) {
+			sum[p] += spent(list[p], f)
+			if (most < least) rest[p] += spent(list[p], f)
+			row = row "<td class=n>" (spent(list[p], f) ? number(spent(list[p], f) / per) : "")
+		}
+		if (most >= least) print row
+	}
+	printf "<tr><td>others"
+	for (p = 1; p <= k; p++) printf "<td class=n>%s", number(rest[p] / per)
+	printf "\n<tr><td>all"
+	for (p = 1; p <= k; p++) printf "<td class=n>%s", number(sum[p] / per)
+	print "</table>"
+}
+
+function profile() {
+	print "<h2>Where the instructions go</h2>"
+	print "<p>Every instruction of a path, as QEMU logs it, by function; what the compiler has" \
+		" inlined counts for its caller."
+	profile_table("A store to an armed page", "store-armed store-watched uffd-async-store" \
+		" store-huge", 1, 15)
+	profile_table("Re-arming one page", "ack-1-page watch-read-1-page ack-huge" \
+		" uffd-writeprotect-1-page", 1, 15)
+	profile_table("Re-arming 64 pages, for each of them", "ack-64-contiguous ack-64-scattered",
+		      64, 192)
 }
 
 function carry_over() {
@@ -245,6 +286,7 @@ END {
 	who_wins()
 	asked()
 	pictures()
+	profile()
 	carry_over()
 	print "<h2>Figures</h2>"
 	print "<p>Medians; the spread of percentiles is how far the medians of the repetitions lie apart," \
