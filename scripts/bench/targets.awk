@@ -88,8 +88,8 @@ function by_growth(mech,	wall, counted) {
 	counted = worst_growth("icount", mech)
 	wall = worst_growth("2", mech)
 	target("cost of a page as more are written, against fewer: " mech, "<=", 1.1, wall,
-	       counted, 0.1, "The worst step is that to " worst_at ". What does not show in instructions are the" \
-	       " misses of the host's caches, and of QEMU's, among more memory.")
+	       counted, 0.1, "The worst step is that to " worst_at ". Instructions do not show it; it may be" \
+	       " misses of caches among more memory, which was not measured.")
 }
 
 function by_ring(	against) {
