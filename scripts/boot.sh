@@ -66,7 +66,7 @@ accelerator() {
 # Boot $initrd, show what the guest says on the verdict channel, and judge it.
 boot() { # NAME CPUS MEMORY_MB SECONDS
 	name=$1 verdict=$run/$1.out console=$run/$1.console
-	case ${clock:-$(accelerator)} in
+	case ${counting:-$(accelerator)} in
 	icount) accel='-accel tcg,thread=single -icount shift=0,sleep=off -cpu max' ;;
 	kvm) accel='-accel kvm -cpu host' ;;
 	*) accel='-accel tcg,thread=multi -cpu max' ;;
@@ -78,11 +78,12 @@ boot() { # NAME CPUS MEMORY_MB SECONDS
 		-serial "file:$console" -serial "file:$verdict" \
 		> "$run/$1.qemu" 2>&1 < /dev/null & guest=$!
 	rm -f "$run/$1.late"
-	(sleep "$4"; echo late > "$run/$1.late"; kill $guest) > /dev/null 2>&1 9>&- & clock=$!
-	trap 'kill $guest $clock 2> /dev/null' EXIT
+	(sleep "$4" & trap "kill $!; exit" TERM; wait $!
+	 echo late > "$run/$1.late"; kill $guest) > /dev/null 2>&1 9>&- & watchdog=$!
+	trap 'kill $guest $watchdog 2> /dev/null' EXIT
 	tail -q -n +1 -f --pid=$guest "$verdict" | sed -u 's/\r//' | shown "$1"
 	wait $guest && rc=0 || rc=$?
-	kill $clock 2> /dev/null || :
+	kill $watchdog 2> /dev/null || :
 	trap - EXIT
 	judge $rc
 }
@@ -230,9 +231,9 @@ soak() { # ROUNDS
 
 # A clock that Linux takes for unstable would be a slow one.
 bench() { # CPUS|icount ARGS...
-	flavour=${FLAVOUR:-demo} options='panic=-1 tsc=reliable' clock=''
+	flavour=${FLAVOUR:-demo} options='panic=-1 tsc=reliable' counting=''
 	name=bench-$1 memory=3000
-	if [ "$1" = icount ]; then clock=icount cpus=1 memory=1024; else cpus=$1; fi
+	if [ "$1" = icount ]; then counting=icount cpus=1 memory=1024; else cpus=$1; fi
 	shift
 	spare=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
 	[ $((spare - 512)) -ge $memory ] || memory=1024
