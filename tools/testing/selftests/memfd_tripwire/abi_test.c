@@ -4,7 +4,7 @@
  */
 #include <sys/stat.h>
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 FIXTURE(tripwire)
 {

@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <sys/wait.h>
 #include "kselftest.h"
-#include "watch.h"
+#include "lib/tripwire.h"
 
 #define MAX_SAMPLES	4096
 #define PATIENCE_NS	5000000000ull	/* a doorbell that takes longer is lost */
@@ -236,7 +236,7 @@ static void spin_ns(uint64_t ns)
 }
 
 /* Numbers that are the same in every run. */
-static uint32_t pseudo_random(void)
+static uint32_t random_word(void)
 {
 	static uint32_t state = 1;
 

@@ -169,7 +169,7 @@ static void let_rest(const struct pair *pair)
 	uint64_t until = now_ns() + PATIENCE_NS;
 
 	if (pair->bell.how->habit == SCANS) {
-		sleep_ns(100000 + pseudo_random() % SCAN_PERIOD_NS);
+		sleep_ns(100000 + random_word() % SCAN_PERIOD_NS);
 	} else if (pair->bell.how->habit == SPINS || pair->bell.awake) {
 		sleep_ns(150000);
 	} else {

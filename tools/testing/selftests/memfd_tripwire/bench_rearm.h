@@ -45,7 +45,7 @@ static void measure_rearm(const char *group, const struct tracker *tracker, stru
 	stores.nr = 0;
 	rearms.nr = 0;
 	for (round = 0; round < rounds && (stores.nr < 4 || now_ns() - start < enough); round++) {
-		at = pseudo_random() % (stride / area->page) * area->page;
+		at = random_word() % (stride / area->page) * area->page;
 		/* In a sparse area, what is written stays the same. */
 		if (area->len == TIB)
 			at = 0;
@@ -336,7 +336,7 @@ static void measure_watches(unsigned int watches)
 	trips.nr = 0;
 	reads.nr = 0;
 	for (round = 0; round < 1200; round++) {
-		i = pseudo_random() % watches;
+		i = random_word() % watches;
 		began = now_ns();
 		store(map + i * page, round);
 		tripped = now_ns();

@@ -3,7 +3,7 @@
  * memfd_tripwire - an ACK costs what was written, not what is resident
  */
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #define RESIDENT_MIB	256
 #define RESIDENT	((size_t)RESIDENT_MIB << 20)

@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #define PAGES	8
 

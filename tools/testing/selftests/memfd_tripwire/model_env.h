@@ -5,7 +5,7 @@
 #ifndef SELFTEST_TRIPWIRE_MODEL_ENV_H
 #define SELFTEST_TRIPWIRE_MODEL_ENV_H
 
-#include "disk.h"
+#include "lib/tripwire.h"
 #include "model_worker.h"
 
 static struct disk swap_disk;

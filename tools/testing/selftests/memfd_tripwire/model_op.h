@@ -7,7 +7,7 @@
 
 #include <limits.h>
 #include "kselftest.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #ifndef MADV_PAGEOUT
 # define MADV_PAGEOUT		21

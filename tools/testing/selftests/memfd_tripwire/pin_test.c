@@ -6,9 +6,8 @@
 #include <linux/io_uring.h>
 #include <linux/liveupdate.h>
 #include <linux/udmabuf.h>
-#include "disk.h"
-#include "path.h"
-#include "trace.h"
+#include "lib/tripwire.h"
+#include "lib/fixture.h"
 
 #define PIN_ROUNDS	200
 

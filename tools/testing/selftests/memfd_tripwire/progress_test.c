@@ -4,7 +4,7 @@
  */
 #include <sys/wait.h>
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #define MAX_LOOPS	8
 #define STORES		3000

@@ -6,7 +6,7 @@
 #include <sched.h>
 #include <sys/wait.h>
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #define ROUNDS		1000
 #define BURSTS		3000
@@ -60,12 +60,6 @@ static void wait_for_echo(const struct board *board, uint64_t value)
 {
 	while (load(&board->echo) < value)
 		sched_yield();
-}
-
-static uint64_t pseudo_random(uint64_t *state)
-{
-	*state = *state * 6364136223846793005ull + 1442695040888963407ull;
-	return *state >> 33;
 }
 
 static void put(FIXTURE_DATA(tripwire) * self, bool by_write, uint64_t value)
@@ -204,7 +198,7 @@ TEST_F_TIMEOUT(tripwire, burst_against_ack_loop_loses_no_event, 120)
 }
 
 /* The event may be late, but must not be that of a later store: there are few meanwhile. */
-static bool told(int fd, struct board *board)
+static bool event_in_time(int fd, struct board *board)
 {
 	bool in_time;
 
@@ -240,7 +234,7 @@ static const char *reader(int fd, const char *map, size_t page, struct board *bo
 		changed = false;
 		for (i = 0; i < writers; i++)
 			changed |= load(map + i * page) != after[i];
-		if (changed && !pending(fd) && !told(fd, board))
+		if (changed && !pending(fd) && !event_in_time(fd, board))
 			return "a store landed after the ACK and raised no event";
 		*late += changed;
 	}

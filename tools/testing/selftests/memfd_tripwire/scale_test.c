@@ -4,7 +4,7 @@
  */
 #include <linux/userfaultfd.h>
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #define MANY		65536ul
 #define SCATTERED	64

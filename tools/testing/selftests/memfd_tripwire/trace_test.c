@@ -4,8 +4,7 @@
  */
 #include <sys/stat.h>
 #include "kselftest_harness.h"
-#include "trace.h"
-#include "watch.h"
+#include "lib/tripwire.h"
 
 FIXTURE(tripwire)
 {

@@ -14,7 +14,7 @@
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #define SLOTS		256
 #define SLOT_SIZE	(16 << 10)

@@ -2,8 +2,8 @@
 /*
  * memfd_tripwire - watches while memory moves: large folios, swap, and a contest of all
  */
-#include "disk.h"
-#include "watch_fixture.h"
+#include "lib/tripwire.h"
+#include "lib/watch_fixture.h"
 
 /* Folios of several pages. */
 

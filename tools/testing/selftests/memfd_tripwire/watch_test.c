@@ -5,7 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/sysinfo.h>
-#include "watch_fixture.h"
+#include "lib/watch_fixture.h"
 
 #define MAX_WATCHES	8192	/* on a file */
 

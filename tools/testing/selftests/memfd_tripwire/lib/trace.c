@@ -1,17 +1,11 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - reading the kernel's trace
  */
-#ifndef SELFTEST_TRIPWIRE_TRACE_H
-#define SELFTEST_TRIPWIRE_TRACE_H
-
-#include <sys/mount.h>
 #include "tripwire.h"
 
-#define TRACING	"/sys/kernel/tracing"
-
 /* @events is as GROUP or GROUP/EVENT. False if there are none, or no right to them. */
-static inline bool trace_events(const char *events, bool on)
+bool trace_events(const char *events, bool on)
 {
 	char path[128];
 
@@ -22,7 +16,7 @@ static inline bool trace_events(const char *events, bool on)
 }
 
 /* Opened so, it is emptied. */
-static inline bool empty_trace(void)
+bool empty_trace(void)
 {
 	int fd = open(TRACING "/trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
 
@@ -30,7 +24,7 @@ static inline bool empty_trace(void)
 }
 
 /* How many lines of the trace end in @rest, from where @event stands in them. */
-static inline int traced(const char *event, const char *rest)
+int traced(const char *event, const char *rest)
 {
 	FILE *trace = fopen(TRACING "/trace", "re");
 	char line[512];
@@ -46,5 +40,3 @@ static inline int traced(const char *event, const char *rest)
 		fclose(trace);
 	return count;
 }
-
-#endif /* SELFTEST_TRIPWIRE_TRACE_H */

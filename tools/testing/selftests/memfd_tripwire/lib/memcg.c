@@ -1,20 +1,10 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - a memory cgroup for a test
  */
-#ifndef SELFTEST_TRIPWIRE_MEMCG_H
-#define SELFTEST_TRIPWIRE_MEMCG_H
-
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include "tripwire.h"
 
-struct memcg {
-	char root[32];
-	char path[40];
-};
-
-static inline int memcg_write(const struct memcg *memcg, const char *name, const char *text)
+int memcg_write(const struct memcg *memcg, const char *name, const char *text)
 {
 	char path[80];
 
@@ -23,7 +13,7 @@ static inline int memcg_write(const struct memcg *memcg, const char *name, const
 }
 
 /* What is in it by now has to be gone, but for the caller. */
-static inline void end_memcg(const struct memcg *memcg)
+void end_memcg(const struct memcg *memcg)
 {
 	char path[80];
 
@@ -35,7 +25,7 @@ static inline void end_memcg(const struct memcg *memcg)
 }
 
 /* Why there is none, or NULL. */
-static inline const char *begin_memcg(struct memcg *memcg)
+const char *begin_memcg(struct memcg *memcg)
 {
 	char path[80];
 
@@ -55,9 +45,7 @@ static inline const char *begin_memcg(struct memcg *memcg)
 }
 
 /* The caller moves in. */
-static inline int enter_memcg(const struct memcg *memcg)
+int enter_memcg(const struct memcg *memcg)
 {
 	return memcg_write(memcg, "cgroup.procs", "0");
 }
-
-#endif /* SELFTEST_TRIPWIRE_MEMCG_H */

@@ -1,22 +1,10 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - reports, and what else tests of watches share
+ * memfd_tripwire - watches and their reports
  */
-#ifndef SELFTEST_TRIPWIRE_WATCH_H
-#define SELFTEST_TRIPWIRE_WATCH_H
-
 #include "tripwire.h"
 
-#define HOLE		(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
-#define MAX_REPORTS	256	/* of one read(2) */
-#define MAX_NTH		200	/* allocations of a system call, and more */
-
-struct reports {
-	int nr;
-	struct memfd_tripwire_range range[MAX_REPORTS];
-};
-
-static inline int add_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
+int add_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
 {
 	struct memfd_tripwire_watch watch = {
 		.flags = flags, .eventfd = -1, .offset = offset, .len = len,
@@ -25,7 +13,7 @@ static inline int add_watch(int fd, uint64_t offset, uint64_t len, unsigned int 
 	return ioctl(fd, MEMFD_TRIPWIRE_WATCH, &watch);
 }
 
-static inline int watch_pages(int fd, uint64_t first, uint64_t nr)
+int watch_pages(int fd, uint64_t first, uint64_t nr)
 {
 	size_t page = getpagesize();
 
@@ -33,7 +21,7 @@ static inline int watch_pages(int fd, uint64_t first, uint64_t nr)
 }
 
 /* One read(2) with room for so many reports: how many there were, or -1 with errno. */
-static inline int read_reports(int watch, struct reports *reports, int room)
+int read_reports(int watch, struct reports *reports, int room)
 {
 	ssize_t got = read(watch, reports->range, room * sizeof(reports->range[0]));
 
@@ -41,7 +29,7 @@ static inline int read_reports(int watch, struct reports *reports, int room)
 	return got < 0 ? -1 : reports->nr;
 }
 
-static inline bool is_reported(const struct reports *reports, uint64_t offset)
+bool is_reported(const struct reports *reports, uint64_t offset)
 {
 	int i;
 
@@ -52,7 +40,7 @@ static inline bool is_reported(const struct reports *reports, uint64_t offset)
 }
 
 /* In pages: "1-3 5". */
-static inline const char *reports_text(const struct reports *reports)
+const char *reports_text(const struct reports *reports)
 {
 	static char text[MAX_REPORTS * 42 + 1];
 	unsigned long long page = getpagesize(), first, last;
@@ -73,7 +61,7 @@ static inline const char *reports_text(const struct reports *reports)
 }
 
 /* What one read(2) tells, or why it fails; "" if the watch is not pending. */
-static inline const char *told_some(int watch, int room)
+const char *told_some(int watch, int room)
 {
 	struct reports reports;
 
@@ -84,12 +72,12 @@ static inline const char *told_some(int watch, int room)
 	return read_reports(watch, &reports, room) < 0 ? strerror(errno) : reports_text(&reports);
 }
 
-static inline const char *told(int watch)
+const char *told(int watch)
 {
 	return told_some(watch, MAX_REPORTS);
 }
 
-static inline int punch(int fd, off_t first, off_t nr)
+int punch(int fd, off_t first, off_t nr)
 {
 	off_t page = getpagesize();
 
@@ -97,18 +85,21 @@ static inline int punch(int fd, off_t first, off_t nr)
 }
 
 /* Another size, and a mapping of it. */
-static inline char *map_pages(int fd, size_t nr)
+char *map_pages(int fd, size_t nr)
 {
 	size_t len = nr * getpagesize();
 
 	return ftruncate(fd, len) ? MAP_FAILED : map_shared(fd, len);
 }
 
-static inline bool raise_fd_limit(void)
+bool raise_fd_limit(void)
 {
 	struct rlimit limit = { .rlim_cur = 10000, .rlim_max = 10000 };
 
 	return !setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-#endif /* SELFTEST_TRIPWIRE_WATCH_H */
+void store_to(char *map, size_t nr)
+{
+	store_new(map + nr * getpagesize());
+}

@@ -1,27 +1,14 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - a RAM disk, for swap and for O_DIRECT
  */
-#ifndef SELFTEST_TRIPWIRE_DISK_H
-#define SELFTEST_TRIPWIRE_DISK_H
-
-#include <sys/swap.h>
-#include <sys/sysinfo.h>
-#include <linux/fs.h>
 #include "tripwire.h"
-
-#define SWAP_LABEL	"tripwire"
-#define LABEL_AT	(1024 + 12 + 16)	/* in the header of a swap area */
-
-struct disk {
-	char path[32];
-};
 
 /*
  * Opens one that nobody uses and that holds nothing, or what an earlier run left;
  * -1 if there is none. Keep the first page as it is, or the next run takes another.
  */
-static inline int open_ram_disk(struct disk *disk)
+int open_ram_disk(struct disk *disk)
 {
 	size_t page = getpagesize(), used;
 	char *first = aligned_alloc(page, page);
@@ -46,7 +33,7 @@ static inline int open_ram_disk(struct disk *disk)
 }
 
 /* union swap_header of the kernel, as mkswap(8) writes it. */
-static inline bool write_swap_header(int fd)
+bool write_swap_header(int fd)
 {
 	size_t page = getpagesize();
 	char *header = aligned_alloc(page, page);
@@ -66,7 +53,7 @@ static inline bool write_swap_header(int fd)
 }
 
 /* Is there swap, of the machine's own or, from now on, on @disk? */
-static inline bool have_swap(struct disk *disk)
+bool have_swap(struct disk *disk)
 {
 	struct sysinfo si;
 	bool have;
@@ -85,10 +72,8 @@ static inline bool have_swap(struct disk *disk)
 	return have;
 }
 
-static inline void end_swap(struct disk *disk)
+void end_swap(struct disk *disk)
 {
 	if (disk->path[0])
 		swapoff(disk->path);
 }
-
-#endif /* SELFTEST_TRIPWIRE_DISK_H */

@@ -5,9 +5,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include "kselftest_harness.h"
-#include "disk.h"
-#include "memcg.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 
 #define BIG	(64ul << 20)
 #define MAX_NTH	200

@@ -4,8 +4,8 @@
  */
 #include <sys/eventfd.h>
 #include <sys/stat.h>
-#include "memcg.h"
-#include "watch_fixture.h"
+#include "lib/tripwire.h"
+#include "lib/watch_fixture.h"
 
 /* What a watch would let its holder do with the memory; NULL: nothing. */
 static const char *given_access(int watch)

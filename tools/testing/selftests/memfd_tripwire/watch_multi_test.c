@@ -4,7 +4,7 @@
  */
 #include <sys/ptrace.h>
 #include <sys/uio.h>
-#include "watch_fixture.h"
+#include "lib/watch_fixture.h"
 
 #define LOG_RANGES	16	/* what others find is kept apart up to so many ranges */
 

@@ -7,19 +7,7 @@
 #ifndef SELFTEST_TRIPWIRE_WATCH_FIXTURE_H
 #define SELFTEST_TRIPWIRE_WATCH_FIXTURE_H
 
-#include "path.h"
-#include "watch.h"
-
-static inline void store_to(char *map, size_t nr)
-{
-	store_new(map + nr * getpagesize());
-}
-
-static inline uint64_t pseudo_random(uint64_t *state)
-{
-	*state = *state * 6364136223846793005ull + 1442695040888963407ull;
-	return *state >> 33;
-}
+#include "fixture.h"
 
 static inline bool told_in_time(int watch, size_t nr)
 {

@@ -6,7 +6,7 @@
  * notifier lets it, and writes to what it has found writable.
  */
 #include "kselftest_harness.h"
-#include "tripwire.h"
+#include "lib/tripwire.h"
 #include "../../../../lib/test_hmm_uapi.h"
 
 FIXTURE(device)

@@ -1,53 +1,11 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - what the tests share
+ * memfd_tripwire - events, descriptors, child processes, fault injection, userfaultfd
  */
-#ifndef SELFTEST_TRIPWIRE_H
-#define SELFTEST_TRIPWIRE_H
-
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-#include <linux/memfd_tripwire.h>
-#include <linux/userfaultfd.h>
-
-#ifndef __NR_memfd_tripwire
-# ifdef __alpha__
-#  define __NR_memfd_tripwire	583
-# else
-#  define __NR_memfd_tripwire	473
-# endif
-#endif
-
-#ifndef F_SEAL_EXEC
-# define F_SEAL_EXEC	0x0020
-#endif
-
-static inline int memfd_tripwire(unsigned int flags)
-{
-	return syscall(__NR_memfd_tripwire, flags);
-}
-
-static inline int ack(int fd)
-{
-	return ioctl(fd, MEMFD_TRIPWIRE_ACK, 0);
-}
+#include "tripwire.h"
 
 /* Another kernel may have given our number to another call: ask the fd. */
-static inline bool have_tripwire(void)
+bool have_tripwire(void)
 {
 	int fd = memfd_tripwire(0);
 	bool have = fd >= 0 && !ack(fd);
@@ -58,14 +16,14 @@ static inline bool have_tripwire(void)
 }
 
 /* Wait for an event for @timeout_ms at most; 0 looks once. */
-static inline bool pending_within(int fd, int timeout_ms)
+bool pending_within(int fd, int timeout_ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 
 	return poll(&pfd, 1, timeout_ms) == 1 && (pfd.revents & POLLIN);
 }
 
-static inline bool pending(int fd)
+bool pending(int fd)
 {
 	return pending_within(fd, 0);
 }
@@ -74,7 +32,7 @@ static inline bool pending(int fd)
  * After a race a folio may still be granted, which the kernel tells once more: ACK
  * until it is quiet. False if that never comes.
  */
-static inline bool ack_until_quiet(int fd)
+bool ack_until_quiet(int fd)
 {
 	int i;
 
@@ -85,7 +43,7 @@ static inline bool ack_until_quiet(int fd)
 }
 
 /* A new open file description of the file behind @fd. */
-static inline int reopen(int fd, int flags)
+int reopen(int fd, int flags)
 {
 	char path[32];
 
@@ -93,23 +51,13 @@ static inline int reopen(int fd, int flags)
 	return open(path, flags | O_CLOEXEC);
 }
 
-static inline void *map_shared(int fd, size_t len)
+void *map_shared(int fd, size_t len)
 {
 	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
 
-static inline void store(void *where, uint64_t value)
-{
-	__atomic_store_n((uint64_t *)where, value, __ATOMIC_RELEASE);
-}
-
-static inline uint64_t load(const void *where)
-{
-	return __atomic_load_n((const uint64_t *)where, __ATOMIC_ACQUIRE);
-}
-
 /* fork(2) of a child that does not outlive its parent, whatever becomes of the test. */
-static inline pid_t fork_child(void)
+pid_t fork_child(void)
 {
 	pid_t parent = getpid(), child = fork();
 
@@ -119,7 +67,7 @@ static inline pid_t fork_child(void)
 }
 
 /* 0; or -1 if there is no such file, it may not be written, or it refuses. */
-static inline int write_text(const char *path, const char *text)
+int write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	ssize_t written;
@@ -132,7 +80,7 @@ static inline int write_text(const char *path, const char *text)
 }
 
 /* Let the n-th allocation from now on fail; 0 ends it. True if it was reached. */
-static inline bool fail_nth(int control, int nth)
+bool fail_nth(int control, int nth)
 {
 	char text[16];
 	ssize_t len;
@@ -143,7 +91,7 @@ static inline bool fail_nth(int control, int nth)
 	return !atoi(text);
 }
 
-static inline int open_fail_nth(void)
+int open_fail_nth(void)
 {
 	/* Not only allocations that may not sleep. */
 	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
@@ -152,7 +100,7 @@ static inline int open_fail_nth(void)
 }
 
 /* A userfaultfd on the range, or -1 with errno. */
-static inline int open_uffd(void *start, size_t len, uint64_t mode)
+int open_uffd(void *start, size_t len, uint64_t mode)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = {
@@ -173,7 +121,7 @@ static inline int open_uffd(void *start, size_t len, uint64_t mode)
 }
 
 /* Bytes filled, or -1 with errno; UFFDIO_COPY makes each of them @byte. */
-static inline ssize_t uffd_fill(int uffd, unsigned long cmd, void *where, size_t len, char byte)
+ssize_t uffd_fill(int uffd, unsigned long cmd, void *where, size_t len, char byte)
 {
 	struct uffdio_range range = { .start = (uintptr_t)where, .len = len };
 	struct uffdio_zeropage zeropage = { .range = range };
@@ -194,20 +142,8 @@ static inline ssize_t uffd_fill(int uffd, unsigned long cmd, void *where, size_t
 	return ret && copy.copy <= 0 ? -1 : copy.copy;
 }
 
-static inline uint64_t now_ns(void)
+uint64_t pseudo_random(uint64_t *state)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+	*state = *state * 6364136223846793005ull + 1442695040888963407ull;
+	return *state >> 33;
 }
-
-static inline long minor_faults(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return usage.ru_minflt;
-}
-
-#endif /* SELFTEST_TRIPWIRE_H */
