@@ -66,7 +66,7 @@ mutants: test-kernel
 
 bench-kernel: kernel
 	@scripts/setup.sh boot bench
-	@scripts/build.sh selftests demo
+	@scripts/build.sh bench demo
 
 bench: bench-kernel
 	@scripts/bench.sh run

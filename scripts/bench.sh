@@ -18,8 +18,8 @@ quiet=0.2			# CPUs of the host, busy otherwise: above, wall times are disturbed
 others=0			# how many were, at most, when a part began
 
 # What says something of its own on fewer or more CPUs, and what can be counted.
-by_cpus='yard doorbell roundtrip rearm'
-counted='paths plain-paths yard doorbell held roundtrip rate ring rearm report mappers watches huge'
+by_cpus='baseline doorbell roundtrip rearm'
+counted='paths plain-paths baseline doorbell held roundtrip rate ring rearm report mappers watches huge'
 
 # For three seconds: what just ended, as a build, is in the load average for minutes.
 look_around() {

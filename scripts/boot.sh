@@ -238,7 +238,7 @@ bench() { # CPUS|icount ARGS...
 	spare=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
 	[ $((spare - 512)) -ge $memory ] || memory=1024
 	make_initrd bench "/bench $*" \
-		"file /bench $out/selftests-demo/memfd_tripwire/bench 0755 0 0"
+		"file /bench $out/bench/bench 0755 0 0"
 	boot "$name" "$cpus" $memory 1800
 }
 
@@ -246,7 +246,7 @@ bench() { # CPUS|icount ARGS...
 profile() { # COMMAND..., whose last argument will be the log
 	flavour=demo verdict=$run/profile.out
 	make_initrd profile "/bench -i profile" \
-		"file /bench $out/selftests-demo/memfd_tripwire/bench 0755 0 0"
+		"file /bench $out/bench/bench 0755 0 0"
 	rm -f "$run"/profile.monitor.* "$run/profile.log"
 	mkfifo "$run/profile.monitor.in" "$run/profile.monitor.out" "$run/profile.log"
 	: > "$verdict"

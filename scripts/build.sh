@@ -3,6 +3,7 @@
 # Build from the patched tree:
 #   build.sh kernel FLAVOUR	the kernel, configured by FLAVOUR's fragments
 #   build.sh selftests FLAVOUR	our kselftests, as kselftest itself installs them
+#   build.sh bench FLAVOUR	the benchmark, build/$base/bench/bench
 #   build.sh kmake FLAVOUR ...	any make of the kernel's, on FLAVOUR's objects
 . "$(dirname "$0")/lib.sh"
 
@@ -67,6 +68,12 @@ selftests() {
 		USERLDFLAGS=-static KSFT_INSTALL_PATH="$installed" install
 }
 
+bench() {
+	kmake headers && mkdir -p "$out/bench" &&
+	make -C "$top/scripts/bench" CC='ccache gcc' -j"$jobs" O="$out/bench" \
+		HEADERS="$obj/usr/include"
+}
+
 case $what in
 kernel)
 	configure
@@ -77,6 +84,10 @@ kernel)
 selftests)
 	configure
 	quietly "$logs/selftests-$flavour.log" "building the selftests" selftests
+	;;
+bench)
+	configure
+	quietly "$logs/bench-$flavour.log" "building the benchmark" bench
 	;;
 kmake)
 	configure

@@ -231,7 +231,7 @@ function one_table(boot, group, metrics, heading,	n, m, list, i, p, param, mech,
 
 function tables(boot, clock) {
 	print "<details><summary>All figures, " clock "</summary>"
-	one_table(boot, "yard", "time time-spread", "Yardsticks")
+	one_table(boot, "baseline", "time time-spread", "Baseline")
 	one_table(boot, "paths", "cost", "Single paths of the kernel")
 	one_table(boot, "doorbell", "p50 p99 p99.9 spread samples producer-faults producer-calls" \
 		" consumer-faults consumer-calls", "Latency of a doorbell, and what it takes")
@@ -291,7 +291,7 @@ END {
 	print "<h2>Figures</h2>"
 	print "<p>Medians; the spread of percentiles is how far the medians of the repetitions lie apart," \
 		" that of others the distance between the quartiles. Warm-up is dropped. Latencies contain" \
-		" one clock read, what holds the producer up two: the yardsticks say what they take."
+		" one clock read, what holds the producer up two: the baseline say what they take."
 	tables("2", "wall time, 2 CPUs")
 	tables("1", "wall time, 1 CPU")
 	tables("4", "wall time, 4 CPUs")

@@ -38,7 +38,7 @@ function spent(at, name) { return get("profile", "profile", at, name, "self") + 
 
 function store_alone(boot, mech) {
 	return less(get(boot, "held", mech, "nobody", "p50"),
-		    get(boot, "yard", "two-clock-reads", "-", "time"))
+		    get(boot, "baseline", "two-clock-reads", "-", "time"))
 }
 
 function by_store(mech, name) {

@@ -8,11 +8,9 @@
  * bench.h says what the output is. Whatever loses a doorbell, or hangs, ends it with a
  * status other than 0.
  */
-#include "bench_doorbell.h"
-#include "bench_rearm.h"
-#include "bench_ring.h"
-#include "bench_yard.h"
-#include "bench_paths.h"
+
+#include "bench_lib.h"
+#include "groups.h"
 
 #define GROUP_SECONDS	300
 
@@ -20,7 +18,7 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } groups[] = {
-	{ "yard", bench_yard },
+	{ "baseline", bench_baseline },
 	{ "doorbell", bench_doorbell },
 	{ "held", bench_held },
 	{ "roundtrip", bench_roundtrip },
@@ -34,7 +32,7 @@ static const struct {
 	{ "memory", bench_memory },
 	{ "paths", bench_paths },
 	{ "plain-paths", bench_plain_paths },
-	{ "profile", profile_paths },
+	{ "profile", bench_profile },
 };
 
 #define NR_GROUPS	ARRAY_SIZE(groups)

@@ -1,61 +1,27 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - what the parts of the benchmark share: lines, samples, clocks
+ * memfd_tripwire - what the benchmark programs share: output, samples, clocks
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_H
-#define SELFTEST_TRIPWIRE_BENCH_H
+#include "bench_lib.h"
 
-#include <sched.h>
-#include <sys/wait.h>
-#include "kselftest.h"
-#include "lib/tripwire.h"
+__thread uint64_t calls;
+const char *at_work = "nothing";
+bool counts_instructions;
 
-#define MAX_SAMPLES	4096
-#define PATIENCE_NS	5000000000ull	/* a doorbell that takes longer is lost */
-#define MIB		(1024 * 1024ull)
-
-/* What is repeated; the parts of it that warm up are never put in. */
-struct samples {
-	unsigned int nr;
-	unsigned int ended;	/* the samples of the repetitions that are over */
-	uint64_t low;		/* the least median of a repetition */
-	uint64_t high;		/* the greatest */
-	uint64_t value[MAX_SAMPLES];
-};
-
-/* What something cost the thread that did it. */
-struct usage {
-	uint64_t wall_ns;
-	uint64_t cpu_ns;
-	uint64_t calls;
-	uint64_t faults;
-};
-
-static __thread uint64_t calls;
-
-/* What is being measured, for when it hangs. */
-static const char *at_work = "nothing";
-
-/* System calls are counted where they are made. */
-#define counted(call)	(calls++, (call))
-
-static void fail(const char *what)
+void fail(const char *what)
 {
 	fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
 	_exit(1);
 }
 
-static void fail_plainly(const char *who, const char *what)
+void fail_plainly(const char *subject, const char *what)
 {
-	fprintf(stderr, "bench: %s: %s\n", who, what);
+	fprintf(stderr, "bench: %s: %s\n", subject, what);
 	_exit(1);
 }
 
-/* Whether a nanosecond of this machine stands for an instruction. */
-static bool counts_instructions;
-
 /* What repeats exactly need not be repeated as often. */
-static uint64_t budget(uint64_t ns)
+uint64_t budget(uint64_t ns)
 {
 	return counts_instructions ? ns / 4 : ns;
 }
@@ -64,8 +30,8 @@ static uint64_t budget(uint64_t ns)
  * The output: bench, group, mechanism, parameter, metric, value and unit, with tabs
  * between them; or, for what this kernel or machine lacks, skip, - and the reason.
  */
-static void line(const char *group, const char *mechanism, const char *parameter,
-		 const char *metric, double value, const char *unit)
+void line(const char *group, const char *mechanism, const char *parameter,
+	  const char *metric, double value, const char *unit)
 {
 	bool counted = counts_instructions && !strncmp(unit, "ns", 2);
 
@@ -74,8 +40,8 @@ static void line(const char *group, const char *mechanism, const char *parameter
 	       counted ? unit + 2 : unit);
 }
 
-static void skip(const char *group, const char *mechanism, const char *parameter,
-		 const char *reason)
+void skip(const char *group, const char *mechanism, const char *parameter,
+	  const char *reason)
 {
 	printf("bench\t%s\t%s\t%s\tskip\t-\t%s\n", group, mechanism, parameter, reason);
 }
@@ -87,34 +53,34 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void sort_values(uint64_t *value, unsigned int nr)
+void sort_values(uint64_t *value, unsigned int nr)
 {
 	qsort(value, nr, sizeof(*value), by_value);
 }
 
-static uint64_t median(uint64_t *value, unsigned int nr)
+uint64_t median(uint64_t *value, unsigned int nr)
 {
 	sort_values(value, nr);
 	return nr ? value[nr / 2] : 0;
 }
 
 /* Of sorted samples, by nearest rank. */
-static uint64_t quantile(const struct samples *samples, double part)
+uint64_t quantile(const struct samples *samples, double part)
 {
 	unsigned int rank = part * samples->nr;
 
 	return samples->nr ? samples->value[rank < samples->nr ? rank : samples->nr - 1] : 0;
 }
 
-static void add_sample(struct samples *samples, uint64_t value)
+void add_sample(struct samples *samples, uint64_t value)
 {
 	if (samples->nr < MAX_SAMPLES)
 		samples->value[samples->nr++] = value;
 }
 
 /* The median, and the distance between the quartiles in percent of it. */
-static void line_median(const char *group, const char *mechanism, const char *parameter,
-			const char *metric, struct samples *samples, const char *unit)
+void line_median(const char *group, const char *mechanism, const char *parameter,
+		 const char *metric, struct samples *samples, const char *unit)
 {
 	char spread[64];
 	uint64_t middle;
@@ -128,7 +94,7 @@ static void line_median(const char *group, const char *mechanism, const char *pa
 }
 
 /* What was added since the last one is of one repetition. */
-static void end_repetition(struct samples *samples)
+void end_repetition(struct samples *samples)
 {
 	uint64_t middle = median(samples->value + samples->ended, samples->nr - samples->ended);
 
@@ -140,8 +106,8 @@ static void end_repetition(struct samples *samples)
 }
 
 /* The percentiles, and how far the medians of the repetitions lie apart, in percent. */
-static void line_percentiles(const char *group, const char *mechanism, const char *parameter,
-			     struct samples *samples)
+void line_percentiles(const char *group, const char *mechanism, const char *parameter,
+		      struct samples *samples)
 {
 	uint64_t middle;
 
@@ -165,7 +131,7 @@ static uint64_t cpu_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-static uint64_t thread_faults(void)
+uint64_t thread_faults(void)
 {
 	struct rusage usage;
 
@@ -173,7 +139,7 @@ static uint64_t thread_faults(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
-static void begin_usage(struct usage *usage)
+void begin_usage(struct usage *usage)
 {
 	usage->faults = thread_faults();
 	usage->calls = calls;
@@ -181,7 +147,7 @@ static void begin_usage(struct usage *usage)
 	usage->wall_ns = now_ns();
 }
 
-static void end_usage(struct usage *usage)
+void end_usage(struct usage *usage)
 {
 	usage->wall_ns = now_ns() - usage->wall_ns;
 	usage->cpu_ns = cpu_ns() - usage->cpu_ns;
@@ -189,7 +155,7 @@ static void end_usage(struct usage *usage)
 	usage->faults = thread_faults() - usage->faults;
 }
 
-static unsigned int cpus(void)
+unsigned int cpus(void)
 {
 	static long nr;
 
@@ -199,7 +165,7 @@ static unsigned int cpus(void)
 }
 
 /* The producer has the first CPU; the consumer the second, if there is one. */
-static void pin_to(unsigned int cpu)
+void pin_to(unsigned int cpu)
 {
 	cpu_set_t set;
 
@@ -209,25 +175,14 @@ static void pin_to(unsigned int cpu)
 		fail("sched_setaffinity");
 }
 
-/* While waiting for another process by looking at memory. */
-static inline void relax(void)
-{
-	if (cpus() == 1)
-		sched_yield();
-#if defined(__x86_64__)
-	else
-		__builtin_ia32_pause();
-#endif
-}
-
-static void sleep_ns(uint64_t ns)
+void sleep_ns(uint64_t ns)
 {
 	struct timespec ts = { ns / 1000000000, ns % 1000000000 };
 
 	nanosleep(&ts, NULL);
 }
 
-static void spin_ns(uint64_t ns)
+void spin_ns(uint64_t ns)
 {
 	uint64_t until = now_ns() + ns;
 
@@ -236,7 +191,7 @@ static void spin_ns(uint64_t ns)
 }
 
 /* Numbers that are the same in every run. */
-static uint32_t random_word(void)
+uint32_t pseudo_random(void)
 {
 	static uint32_t state = 1;
 
@@ -245,7 +200,7 @@ static uint32_t random_word(void)
 }
 
 /* The number behind @key in a file like /proc/meminfo, or 0. */
-static unsigned long number_in(const char *path, const char *key)
+unsigned long number_in(const char *path, const char *key)
 {
 	unsigned long number = 0;
 	char text[256];
@@ -259,9 +214,9 @@ static unsigned long number_in(const char *path, const char *key)
 	return number;
 }
 
-static void *must_map(int fd, size_t len)
+void *must_map(int fd, size_t len)
 {
-	void *map = map_shared(fd, len);
+	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (map == MAP_FAILED)
 		fail("mmap");
@@ -269,7 +224,7 @@ static void *must_map(int fd, size_t len)
 }
 
 /* Shared with the children, and nobody's doorbell. */
-static void *shared_memory(size_t len)
+void *shared_memory(size_t len)
 {
 	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -278,7 +233,7 @@ static void *shared_memory(size_t len)
 	return map;
 }
 
-static int plain_memfd(size_t len)
+int plain_memfd(size_t len)
 {
 	int fd = memfd_create("plain", MFD_CLOEXEC);
 
@@ -287,7 +242,7 @@ static int plain_memfd(size_t len)
 	return fd;
 }
 
-static int tripwire_memfd(unsigned int flags, size_t len)
+int tripwire_memfd(unsigned int flags, size_t len)
 {
 	int fd = memfd_tripwire(flags);
 
@@ -296,7 +251,7 @@ static int tripwire_memfd(unsigned int flags, size_t len)
 	return fd;
 }
 
-static int must_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
+int must_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
 {
 	int watch = add_watch(fd, offset, len, flags);
 
@@ -305,4 +260,46 @@ static int must_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
 	return watch;
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_H */
+/* Another kernel may give this number to another call: the ACK tells them apart. */
+bool have_tripwire(void)
+{
+	int fd = memfd_tripwire(0);
+	bool have = fd >= 0 && !ack(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return have;
+}
+
+/* fork(2) of a child that dies with its parent. */
+pid_t fork_child(void)
+{
+	pid_t parent = getpid(), child = fork();
+
+	if (!child && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		_exit(1);
+	return child;
+}
+
+/* 0; or -1 if @path does not exist, is read-only, or refuses @text. */
+int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t written;
+
+	if (fd < 0)
+		return -1;
+	written = write(fd, text, strlen(text));
+	close(fd);
+	return written < 0 ? -1 : 0;
+}
+
+/* The watch, or -1 with errno. */
+int add_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
+{
+	struct memfd_tripwire_watch watch = {
+		.flags = flags, .eventfd = -1, .offset = offset, .len = len,
+	};
+
+	return ioctl(fd, MEMFD_TRIPWIRE_WATCH, &watch);
+}

@@ -1,20 +1,18 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - benchmark: re-arming what was written, by how much that is, how
  * much there is, and how many look at it
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_REARM_H
-#define SELFTEST_TRIPWIRE_BENCH_REARM_H
 
 #include <limits.h>
 #include <linux/futex.h>
-#include "bench_track.h"
+#include "groups.h"
+#include "tracker.h"
 
 #define TIB		(MIB * 1024 * 1024)
 #define REARM_NS	300000000ull	/* for one number of pages */
 #define MOST_PAGES	65536
 #define MOST_PROCESSES	64
-#define MOST_WATCHES	4096
 #define MAPPINGS	65530		/* vm.max_map_count as it is by default */
 #define SPARE		(256 * MIB)	/* of memory, for the rest */
 
@@ -45,7 +43,7 @@ static void measure_rearm(const char *group, const struct tracker *tracker, stru
 	stores.nr = 0;
 	rearms.nr = 0;
 	for (round = 0; round < rounds && (stores.nr < 4 || now_ns() - start < enough); round++) {
-		at = random_word() % (stride / area->page) * area->page;
+		at = pseudo_random() % (stride / area->page) * area->page;
 		/* In a sparse area, what is written stays the same. */
 		if (area->len == TIB)
 			at = 0;
@@ -113,7 +111,7 @@ static void rearm_area(const char *group, const struct tracker *tracker, uint64_
 	close_area(&area);
 }
 
-static void bench_rearm(void)
+void bench_rearm(void)
 {
 	static const uint64_t lengths[] = { MIB, 16 * MIB, 256 * MIB, 1024 * MIB, TIB };
 	static const unsigned long pages[] = { 1, 64, 4096, MOST_PAGES, 0 };
@@ -126,7 +124,7 @@ static void bench_rearm(void)
 }
 
 /* One written page, found among very many. */
-static void bench_report(void)
+void bench_report(void)
 {
 	static const unsigned long pages[] = { 1, 0 };
 	uint64_t len = have_memory(1024 * MIB) ? 1024 * MIB : 256 * MIB;
@@ -257,7 +255,7 @@ static void measure_mappers(const struct tracker *tracker, uint32_t processes)
 }
 
 /* Each maps the memory and has written to it; userfaultfd has to arm one by one. */
-static void bench_mappers(void)
+void bench_mappers(void)
 {
 	unsigned int processes, t;
 
@@ -290,7 +288,7 @@ static const char *open_sized_area(struct area *area, const struct tracker *trac
 }
 
 /* The same number of stores, to as many pages of either size. */
-static void bench_huge(void)
+void bench_huge(void)
 {
 	static const char * const sizes[] = { "4KiB", "2MiB" };
 	static const unsigned long pages[] = { 1, 16 };
@@ -336,7 +334,7 @@ static void measure_watches(unsigned int watches)
 	trips.nr = 0;
 	reads.nr = 0;
 	for (round = 0; round < 1200; round++) {
-		i = random_word() % watches;
+		i = pseudo_random() % watches;
 		began = now_ns();
 		store(map + i * page, round);
 		tripped = now_ns();
@@ -358,7 +356,7 @@ static void measure_watches(unsigned int watches)
 }
 
 /* Disjoint watches of a page each, one of which trips. */
-static void bench_watches(void)
+void bench_watches(void)
 {
 	static const unsigned int watches[] = { 1, 16, 256, MOST_WATCHES };
 	unsigned int i;
@@ -372,4 +370,3 @@ static void bench_watches(void)
 		measure_watches(watches[i]);
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_REARM_H */

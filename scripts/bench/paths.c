@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - benchmark: single paths of the kernel, one thread on one CPU
  *
@@ -6,11 +6,10 @@
  * numbers repeat from run to run. Each path has a process to itself: a fault takes
  * longer where there are more mappings to search.
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_PATHS_H
-#define SELFTEST_TRIPWIRE_BENCH_PATHS_H
 
 #include <sys/eventfd.h>
-#include "bench_rearm.h"
+#include "groups.h"
+#include "tracker.h"
 
 #define PATH_ROUNDS	300
 #define PATH_WARM_UP	60
@@ -269,7 +268,7 @@ static void run_path(const struct path *path,
 		fail_plainly(path->name, "failed");
 }
 
-static void bench_plain_paths(void)
+void bench_plain_paths(void)
 {
 	unsigned int i;
 
@@ -277,7 +276,7 @@ static void bench_plain_paths(void)
 		run_path(&plain_paths[i], measure_path);
 }
 
-static void bench_paths(void)
+void bench_paths(void)
 {
 	unsigned int i;
 
@@ -289,7 +288,7 @@ static void bench_paths(void)
  * Over and over, for who logs each instruction, and ends it. getuid(2): the first path
  * follows; getgid(2): the next one does.
  */
-static void profile_paths(void)
+void bench_profile(void)
 {
 	unsigned int i;
 
@@ -308,4 +307,3 @@ static void profile_paths(void)
 	}
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_PATHS_H */

@@ -1,11 +1,10 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - benchmark: what one doorbell costs, and many a second
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_DOORBELL_H
-#define SELFTEST_TRIPWIRE_BENCH_DOORBELL_H
 
-#include "bench_pair.h"
+#include "groups.h"
+#include "pair.h"
 
 #define REPETITIONS	5
 #define WARM_UP		60
@@ -32,7 +31,7 @@ struct one_by_one {
 
 static void ring_one_by_one(struct one_by_one *sums, const struct mechanism *how)
 {
-	unsigned int i, nr = how->habit == SCANS ? SCANNED : DOORBELLS;
+	unsigned int i, nr = how->waiting == SCANS ? SCANNED : DOORBELLS;
 	uint64_t began, done, wakeups, before, faults, enough;
 	struct usage producer = { 0 }, consumer;
 	struct pair pair;
@@ -68,19 +67,19 @@ static void ring_one_by_one(struct one_by_one *sums, const struct mechanism *how
 }
 
 /* What the consumer does when the doorbell comes. */
-static const char *habit_name(const struct mechanism *how)
+static const char *waiting_name(const struct mechanism *how)
 {
 	static const char * const names[] = { "asleep", "scans", "spins" };
 
-	return names[how->habit];
+	return names[how->waiting];
 }
 
 /* The mechanisms by turns, so that a noisy neighbour hits all of them. */
-static void bench_doorbell(void)
+void bench_doorbell(void)
 {
 	static struct one_by_one sums[NR_MECHANISMS];
 	struct one_by_one *sum;
-	const char *name, *habit;
+	const char *name, *waiting;
 	unsigned int i;
 
 	for (i = 0; i < REPETITIONS * NR_MECHANISMS; i++) {
@@ -91,22 +90,22 @@ static void bench_doorbell(void)
 	for (i = 0; i < NR_MECHANISMS; i++) {
 		sum = &sums[i];
 		name = mechanisms[i].name;
-		habit = habit_name(&mechanisms[i]);
+		waiting = waiting_name(&mechanisms[i]);
 		if (sum->reason) {
-			skip("doorbell", name, habit, sum->reason);
+			skip("doorbell", name, waiting, sum->reason);
 			continue;
 		}
-		line_percentiles("doorbell", name, habit, &sum->latency);
-		line_percentiles("held", name, habit, &sum->held);
-		line("doorbell", name, habit, "producer-faults",
+		line_percentiles("doorbell", name, waiting, &sum->latency);
+		line_percentiles("held", name, waiting, &sum->held);
+		line("doorbell", name, waiting, "producer-faults",
 		     1.0 * sum->producer.faults / sum->rung, "per-doorbell");
-		line("doorbell", name, habit, "producer-calls",
+		line("doorbell", name, waiting, "producer-calls",
 		     1.0 * sum->producer.calls / sum->rung, "per-doorbell");
-		if (mechanisms[i].habit == SPINS)
+		if (mechanisms[i].waiting == SPINS)
 			continue;
-		line("doorbell", name, habit, "consumer-faults",
+		line("doorbell", name, waiting, "consumer-faults",
 		     1.0 * sum->consumer.faults / sum->wakeups, "per-event");
-		line("doorbell", name, habit, "consumer-calls",
+		line("doorbell", name, waiting, "consumer-calls",
 		     1.0 * sum->consumer.calls / sum->wakeups, "per-event");
 	}
 }
@@ -137,7 +136,7 @@ static const char *ring_alone(struct samples *held, const struct mechanism *how)
 	return reason;
 }
 
-static void bench_held(void)
+void bench_held(void)
 {
 	static struct samples held[NR_MECHANISMS];
 	const char *reason[NR_MECHANISMS] = { NULL };
@@ -162,9 +161,9 @@ static const char *ring_and_return(struct samples *trip, const struct mechanism 
 
 	if (awake && cpus() == 1)
 		return not_with_one_cpu;
-	if (how->habit == SCANS)
+	if (how->waiting == SCANS)
 		return "nobody is woken: see the doorbell's latency";
-	if (how->habit == SPINS && !awake)
+	if (how->waiting == SPINS && !awake)
 		return "it never sleeps";
 	reason = start_pair(&pair, how, awake, true);
 	if (reason)
@@ -186,7 +185,7 @@ static const char *ring_and_return(struct samples *trip, const struct mechanism 
 }
 
 /* Store, the consumer has it and replies over an eventfd, the producer has the reply. */
-static void bench_roundtrip(void)
+void bench_roundtrip(void)
 {
 	static struct samples trips[2 * NR_MECHANISMS];
 	const char *reason[2 * NR_MECHANISMS] = { NULL };
@@ -245,7 +244,7 @@ static const char *ring_at_rate(struct rate_sums *sums, const struct mechanism *
 	const char *reason;
 	struct pair pair;
 
-	if (cpus() == 1 && (rate == FLAT_OUT || how->habit == SPINS))
+	if (cpus() == 1 && (rate == FLAT_OUT || how->waiting == SPINS))
 		return not_with_one_cpu;
 	reason = start_pair(&pair, how, false, false);
 	if (reason)
@@ -311,7 +310,7 @@ static void line_rate(const char *name, const char *parameter, struct rate_sums 
 	     "per-doorbell");
 }
 
-static void bench_rate(void)
+void bench_rate(void)
 {
 	static const struct { const char *name; unsigned long rate; } rates[] = {
 		{ "1000/s", 1000 }, { "10000/s", 10000 }, { "100000/s", 100000 },
@@ -336,4 +335,3 @@ static void bench_rate(void)
 	}
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_DOORBELL_H */

@@ -1,44 +1,15 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - benchmark: memory that is written, found out and re-armed, by
  * each mechanism that the kernel has for it
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_TRACK_H
-#define SELFTEST_TRIPWIRE_BENCH_TRACK_H
 
 #include <linux/fs.h>
-#include "bench.h"
+#include "tracker.h"
 
 #define SCAN_REGIONS	4096
-#define HUGE		(2 * MIB)
-#define SHMEM_HUGE	"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled"
-#define LACKS_TRIPWIRE	"this kernel has no memfd_tripwire()"
 
-/* A mapping, and whatever its mechanism needs to know what is written to it. */
-struct area {
-	size_t len;
-	size_t page;
-	char *map;
-	int memory;
-	int watch;
-	int uffd;
-	int pagemap;
-	int clear_refs;
-	bool huge;
-};
-
-struct tracker {
-	const char *name;
-	unsigned int flags;		/* of memfd_tripwire() */
-	bool is_tripwire;
-	bool has_markers;		/* page tables for all of the area, however sparse */
-	bool splits;			/* a mapping for every run of written pages */
-	bool reports;			/* which pages were written */
-	const char *(*begin)(struct area *area);	/* why not, or NULL */
-	uint64_t (*rearm)(struct area *area);		/* how many pages were written */
-};
-
-static const char *uffd_wp_open(int *uffd, void *start, size_t len, bool async)
+const char *uffd_wp_open(int *uffd, void *start, size_t len, bool async)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
@@ -60,7 +31,7 @@ static const char *uffd_wp_open(int *uffd, void *start, size_t len, bool async)
 	return "no userfaultfd write protection of shared memory";
 }
 
-static void uffd_protect(int uffd, void *start, size_t len, bool protect)
+void uffd_protect(int uffd, void *start, size_t len, bool protect)
 {
 	struct uffdio_writeprotect wp = {
 		.range = { .start = (uintptr_t)start, .len = len },
@@ -95,25 +66,25 @@ static uint64_t scan_pages(int pagemap, char *start, size_t len, uint64_t catego
 	return bytes / getpagesize();
 }
 
-static uint64_t scan_uffd(int pagemap, char *start, size_t len)
+uint64_t scan_uffd(int pagemap, char *start, size_t len)
 {
 	return scan_pages(pagemap, start, len, PAGE_IS_WRITTEN,
 			  PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC);
 }
 
-static uint64_t scan_soft_dirty(int pagemap, char *start, size_t len)
+uint64_t scan_soft_dirty(int pagemap, char *start, size_t len)
 {
 	return scan_pages(pagemap, start, len, PAGE_IS_SOFT_DIRTY, 0);
 }
 
-static void clear_soft_dirty(int clear_refs)
+void clear_soft_dirty(int clear_refs)
 {
 	if (counted(write(clear_refs, "4", 1)) != 1)
 		fail("clear_refs");
 }
 
 /* Does a store make a page soft-dirty here? */
-static const char *open_soft_dirty(int *pagemap, int *clear_refs, char *where)
+const char *open_soft_dirty(int *pagemap, int *clear_refs, char *where)
 {
 	*pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	*clear_refs = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
@@ -127,7 +98,7 @@ static const char *open_soft_dirty(int *pagemap, int *clear_refs, char *where)
 	return scan_soft_dirty(*pagemap, where, getpagesize()) ? NULL : "no CONFIG_MEM_SOFT_DIRTY";
 }
 
-static const char *begin_nothing(struct area *area)
+const char *begin_nothing(struct area *area)
 {
 	return NULL;
 }
@@ -151,14 +122,14 @@ static const char *begin_soft_dirty(struct area *area)
 	return open_soft_dirty(&area->pagemap, &area->clear_refs, area->map);
 }
 
-static uint64_t rearm_by_ack(struct area *area)
+uint64_t rearm_by_ack(struct area *area)
 {
 	if (counted(ack(area->memory)))
 		fail("MEMFD_TRIPWIRE_ACK");
 	return 0;
 }
 
-static uint64_t rearm_by_watch(struct area *area)
+uint64_t rearm_by_watch(struct area *area)
 {
 	static struct reports reports;
 	uint64_t bytes = 0;
@@ -177,7 +148,7 @@ static uint64_t rearm_by_watch(struct area *area)
 	return bytes / area->page;
 }
 
-static uint64_t rearm_by_uffd(struct area *area)
+uint64_t rearm_by_uffd(struct area *area)
 {
 	uffd_protect(area->uffd, area->map, area->len, true);
 	return 0;
@@ -197,7 +168,7 @@ static uint64_t rearm_by_soft_dirty(struct area *area)
 }
 
 /* The page of a store that mprotect(2) forbids is opened by the handler. */
-static void on_segv_open_page(int signal, siginfo_t *info, void *context)
+void on_segv_open_page(int signal, siginfo_t *info, void *context)
 {
 	size_t page = getpagesize();
 
@@ -207,7 +178,7 @@ static void on_segv_open_page(int signal, siginfo_t *info, void *context)
 		_exit(1);
 }
 
-static void handle_segv(void (*handler)(int signal, siginfo_t *info, void *context))
+void handle_segv(void (*handler)(int signal, siginfo_t *info, void *context))
 {
 	struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
 
@@ -230,7 +201,7 @@ static uint64_t rearm_by_mprotect(struct area *area)
 	return 0;
 }
 
-static const struct tracker trackers[] = {
+const struct tracker trackers[NR_TRACKERS] = {
 	{ "tripwire-ack", 0, .is_tripwire = true,
 	  .begin = begin_nothing, .rearm = rearm_by_ack },
 	{ "tripwire-watch", MEMFD_TRIPWIRE_WATCH_ONLY, .is_tripwire = true, .reports = true,
@@ -245,9 +216,7 @@ static const struct tracker trackers[] = {
 	  .begin = begin_mprotect, .rearm = rearm_by_mprotect },
 };
 
-#define NR_TRACKERS	ARRAY_SIZE(trackers)
-
-static const struct tracker *tracker_named(const char *name)
+const struct tracker *tracker_named(const char *name)
 {
 	unsigned int i;
 
@@ -257,7 +226,7 @@ static const struct tracker *tracker_named(const char *name)
 	return NULL;
 }
 
-static void close_area(struct area *area)
+void close_area(struct area *area)
 {
 	int *fd[] = { &area->memory, &area->watch, &area->uffd, &area->pagemap,
 		      &area->clear_refs };
@@ -270,12 +239,12 @@ static void close_area(struct area *area)
 			close(*fd[i]);
 }
 
-static bool set_shmem_huge(const char *when)
+bool set_shmem_huge(const char *when)
 {
 	return !write_text(SHMEM_HUGE, when);
 }
 
-static bool is_huge(char *where)
+bool is_huge(char *where)
 {
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	bool huge;
@@ -306,8 +275,8 @@ static void *map_for_huge(int fd, size_t len)
  * Memory of @len with a page of every @stride written, which is then armed. Why that
  * cannot be, or NULL.
  */
-static const char *open_area(struct area *area, const struct tracker *tracker, size_t len,
-			     size_t stride)
+const char *open_area(struct area *area, const struct tracker *tracker, size_t len,
+		      size_t stride)
 {
 	const char *reason = NULL;
 	size_t offset;
@@ -334,4 +303,3 @@ static const char *open_area(struct area *area, const struct tracker *tracker, s
 	return NULL;
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_TRACK_H */

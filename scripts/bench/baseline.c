@@ -1,18 +1,17 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - benchmark: yardsticks, and what files and watches take of memory
+ * memfd_tripwire - benchmark: the baseline, and the memory of files and watches
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_YARD_H
-#define SELFTEST_TRIPWIRE_BENCH_YARD_H
 
 #include <sys/eventfd.h>
-#include "bench.h"
+#include "bench_lib.h"
+#include "groups.h"
 
-#define YARD_ROUNDS	2000
+#define BASELINE_ROUNDS	2000
 #define OBJECTS		4000
 
 /* What everything else is to be held against. */
-static void bench_yard(void)
+void bench_baseline(void)
 {
 	static struct samples call, clock, fault;
 	size_t page = getpagesize();
@@ -24,7 +23,7 @@ static void bench_yard(void)
 	anon = mmap(NULL, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (anon == MAP_FAILED)
 		fail("mmap");
-	for (i = -YARD_ROUNDS / 5; i < YARD_ROUNDS; i++) {
+	for (i = -BASELINE_ROUNDS / 5; i < BASELINE_ROUNDS; i++) {
 		uint64_t ns[3];
 
 		began = now_ns();
@@ -47,9 +46,9 @@ static void bench_yard(void)
 		add_sample(&fault, ns[2]);
 	}
 	munmap(anon, page);
-	line_median("yard", "two-clock-reads", "-", "time", &clock, "ns");
-	line_median("yard", "null-system-call", "-", "time", &call, "ns");
-	line_median("yard", "empty-fault", "-", "time", &fault, "ns");
+	line_median("baseline", "two-clock-reads", "-", "time", &clock, "ns");
+	line_median("baseline", "null-system-call", "-", "time", &call, "ns");
+	line_median("baseline", "empty-fault", "-", "time", &fault, "ns");
 }
 
 enum object { MEMFD, TRIPWIRE, EVENTFD, WATCH };
@@ -101,7 +100,7 @@ static double object_bytes(enum object kind, int memory)
 	return (after - before) * 1024.0 / OBJECTS;
 }
 
-static void bench_memory(void)
+void bench_memory(void)
 {
 	static const struct { const char *name, *parameter; enum object kind; } objects[] = {
 		{ "memfd", "file", MEMFD },
@@ -123,4 +122,3 @@ static void bench_memory(void)
 	close(memory);
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_YARD_H */

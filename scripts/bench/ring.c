@@ -1,12 +1,11 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - benchmark: a ring of payload beside its doorbell
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_RING_H
-#define SELFTEST_TRIPWIRE_BENCH_RING_H
 
 #include <sys/eventfd.h>
-#include "bench_pair.h"
+#include "bench_lib.h"
+#include "groups.h"
 
 #define RING_SLOTS	16
 #define RING_PAYLOAD	(64ul << 10)
@@ -139,7 +138,7 @@ static uint64_t run_ring(enum ring_kind kind, struct samples *faults)
 	return began / RING_DOORBELLS;
 }
 
-static void bench_ring(void)
+void bench_ring(void)
 {
 	static struct samples took[RING_KINDS], faults[RING_KINDS];
 	unsigned int i, kind;
@@ -164,4 +163,3 @@ static void bench_ring(void)
 	}
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_RING_H */

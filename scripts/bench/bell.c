@@ -1,63 +1,17 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - benchmark: the ways to ring a doorbell, and to hear it
  *
  * A doorbell is a number that grows. The producer rings it; the consumer waits until
  * it has a new one, in whatever order the mechanism needs to lose none.
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_BELL_H
-#define SELFTEST_TRIPWIRE_BENCH_BELL_H
 
 #include <stddef.h>
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include "bench_track.h"
-
-#define SCAN_PERIOD_NS	1000000		/* of those whom nobody wakes */
-
-enum habit {
-	SLEEPS,		/* until it is woken */
-	SCANS,		/* every SCAN_PERIOD_NS */
-	SPINS,		/* on a CPU of its own */
-};
-
-/* In ordinary memory that the producer shares with the consumer. */
-struct board {
-	uint64_t consumer;	/* its thread, once it is there */
-	uint64_t seen;		/* the newest doorbell that it has */
-	uint64_t seen_at;
-	uint64_t done;
-	uint32_t sleeping;	/* a futex, and whether to wake it */
-	uint64_t wakeups;	/* how often there was something to see */
-	struct usage usage;	/* of the consumer, at the end */
-};
-
-struct bell {
-	const struct mechanism *how;
-	struct board *board;
-	size_t page;
-	uint64_t *word;		/* where the producer stores */
-	uint64_t *view;		/* where the consumer looks: the same, mapped again */
-	int memory;
-	int event;		/* what the consumer waits for */
-	int reply;		/* an eventfd, or -1 for none */
-	int socket[2];
-	int pagemap;
-	int clear_refs;
-	bool awake;		/* the consumer looks again and again */
-	bool alone;		/* there is no consumer: the producer hears itself */
-};
-
-struct mechanism {
-	const char *name;
-	enum habit habit;
-	bool is_answered;	/* the producer waits for the consumer */
-	bool in_thread;		/* the consumer is in the producer's process */
-	const char *(*open)(struct bell *bell);		/* why not, or NULL */
-	void (*ring)(struct bell *bell, uint64_t value);
-	uint64_t (*await)(struct bell *bell, uint64_t seen);
-};
+#include "bell.h"
+#include "tracker.h"
 
 /* What a vfio-user client sends for a trapped store: a header and a region write. */
 struct region_write {
@@ -282,14 +236,14 @@ static uint64_t await_dirty(struct bell *bell, uint64_t seen)
 	return load(bell->view);
 }
 
-static int told_by_handler;
+static int handler_event;
 
-static void on_segv_tell(int signal, siginfo_t *info, void *context)
+static void on_segv_notify(int signal, siginfo_t *info, void *context)
 {
 	uint64_t one = 1;
 
 	on_segv_open_page(signal, info, context);
-	if (counted(write(told_by_handler, &one, sizeof(one))) != sizeof(one))
+	if (counted(write(handler_event, &one, sizeof(one))) != sizeof(one))
 		_exit(1);
 }
 
@@ -299,8 +253,8 @@ static const char *open_mprotect(struct bell *bell)
 
 	if (reason)
 		return reason;
-	told_by_handler = bell->event;
-	handle_segv(on_segv_tell);
+	handler_event = bell->event;
+	handle_segv(on_segv_notify);
 	if (mprotect(bell->word, bell->page, PROT_READ))
 		fail("mprotect");
 	return NULL;
@@ -373,7 +327,7 @@ static uint64_t await_answered(struct bell *bell, uint64_t seen)
 	return msg.value;
 }
 
-static const struct mechanism mechanisms[] = {
+const struct mechanism mechanisms[NR_MECHANISMS] = {
 	{ "tripwire-ack", SLEEPS,
 	  .open = open_ack, .ring = ring_plain, .await = await_ack },
 	{ "tripwire-watch", SLEEPS,
@@ -398,6 +352,3 @@ static const struct mechanism mechanisms[] = {
 	  .open = open_socket, .ring = ring_answered, .await = await_answered },
 };
 
-#define NR_MECHANISMS	ARRAY_SIZE(mechanisms)
-
-#endif /* SELFTEST_TRIPWIRE_BENCH_BELL_H */

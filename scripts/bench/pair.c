@@ -1,21 +1,13 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+// SPDX-License-Identifier: GPL-2.0
 /*
  * memfd_tripwire - benchmark: a producer and a consumer with a doorbell between them
  */
-#ifndef SELFTEST_TRIPWIRE_BENCH_PAIR_H
-#define SELFTEST_TRIPWIRE_BENCH_PAIR_H
 
-#include <pthread.h>
-#include "bench_bell.h"
+#include <sys/eventfd.h>
+#include "pair.h"
+#include "tracker.h"
 
 #define THE_LAST	UINT64_MAX	/* doorbell */
-
-struct pair {
-	struct bell bell;
-	pid_t process;
-	pthread_t thread;
-	int stat;		/* /proc/PID/stat of the consumer */
-};
 
 static void consume(struct bell *bell)
 {
@@ -45,7 +37,7 @@ static void *consume_in_thread(void *data)
 	return NULL;
 }
 
-static void await_board(const struct pair *pair, const uint64_t *number, uint64_t least)
+void await_board(const struct pair *pair, const uint64_t *number, uint64_t least)
 {
 	uint64_t until = now_ns() + PATIENCE_NS;
 
@@ -57,7 +49,7 @@ static void await_board(const struct pair *pair, const uint64_t *number, uint64_
 }
 
 /* Why the mechanism cannot be had, or NULL. */
-static const char *open_bell(struct bell *bell, const struct mechanism *how, bool awake)
+const char *open_bell(struct bell *bell, const struct mechanism *how, bool awake)
 {
 	*bell = (struct bell) { .how = how, .page = getpagesize(), .memory = -1, .event = -1,
 				.reply = -1, .socket = { -1, -1 }, .pagemap = -1,
@@ -67,7 +59,7 @@ static const char *open_bell(struct bell *bell, const struct mechanism *how, boo
 	return how->open(bell);
 }
 
-static void close_bell(struct bell *bell)
+void close_bell(struct bell *bell)
 {
 	int fd[] = { bell->memory, bell->event, bell->reply, bell->socket[0],
 		     bell->socket[1], bell->pagemap, bell->clear_refs };
@@ -86,8 +78,8 @@ static void close_bell(struct bell *bell)
 }
 
 /* As open_bell(), with a consumer that is there and replies, if asked to. */
-static const char *start_pair(struct pair *pair, const struct mechanism *how, bool awake,
-			      bool replies)
+const char *start_pair(struct pair *pair, const struct mechanism *how, bool awake,
+		       bool replies)
 {
 	struct bell *bell = &pair->bell;
 	const char *reason = open_bell(bell, how, awake);
@@ -128,7 +120,7 @@ static const char *start_pair(struct pair *pair, const struct mechanism *how, bo
 }
 
 /* The rest of the consumer's time is not to be counted. */
-static void stop_pair(struct pair *pair, struct usage *usage, uint64_t *wakeups)
+void stop_pair(struct pair *pair, struct usage *usage, uint64_t *wakeups)
 {
 	struct bell *bell = &pair->bell;
 	uint64_t reply;
@@ -164,13 +156,13 @@ static bool is_asleep(const struct pair *pair)
 }
 
 /* Until the next store finds the consumer as it is between two doorbells. */
-static void let_rest(const struct pair *pair)
+void let_rest(const struct pair *pair)
 {
 	uint64_t until = now_ns() + PATIENCE_NS;
 
-	if (pair->bell.how->habit == SCANS) {
-		sleep_ns(100000 + random_word() % SCAN_PERIOD_NS);
-	} else if (pair->bell.how->habit == SPINS || pair->bell.awake) {
+	if (pair->bell.how->waiting == SCANS) {
+		sleep_ns(100000 + pseudo_random() % SCAN_PERIOD_NS);
+	} else if (pair->bell.how->waiting == SPINS || pair->bell.awake) {
 		sleep_ns(150000);
 	} else {
 		while (!is_asleep(pair)) {
@@ -183,4 +175,3 @@ static void let_rest(const struct pair *pair)
 	}
 }
 
-#endif /* SELFTEST_TRIPWIRE_BENCH_PAIR_H */
