@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Measure memfd_tripwire beside what else there is:
+# Measure memfd_tripwire beside the alternatives:
 #   bench.sh run		all of it, with plots and a report in build/bench
 #   bench.sh report		plots and report again, from what was measured last
 #   bench.sh profile		say in which functions single paths spend their instructions
@@ -129,9 +129,9 @@ report() {
 	bars doorbell doorbell '*:p50:p50 *:p99:p99 *:p99.9:p99.9' \
 		'Latency of one doorbell: from before the store to the consumer having its value' \
 		'The consumer is asleep; but uffd-async and soft-dirty scan every 1 ms, and busy spins.'
-	bars held held '*:p50:consumer-waits nobody:p50:nobody-waits' \
+	bars held held '*:p50:consumer-waits alone:p50:no-consumer' \
 		'How long ringing one doorbell holds the producer up' \
-		'Median; two reads of the clock are in it. uffd-wp and vfio-user do not work with nobody there.'
+		'Median; two reads of the clock are in it. uffd-wp and vfio-user need a consumer.'
 	bars roundtrip roundtrip 'asleep:p50:consumer-asleep awake:p50:consumer-awake' \
 		'Round trip: ring, the consumer has it and replies over an eventfd' \
 		'Median. Awake: the consumer tries again and again, without sleeping.'
@@ -148,10 +148,10 @@ report() {
 	curves mappers mappers rearm processes pages=64 \
 		'Re-arming 64 pages that every process has written' 'processes that map them' \
 		'Median. uffd-wp: one ioctl for each process.'
-	for metric in trip read; do
+	for metric in store read; do
 		curves watches-$metric watches $metric watches '' \
-			"$([ $metric = trip ] && echo 'A store that trips one watch' ||
-				echo 'Reading the watch that was tripped')" \
+			"$([ $metric = store ] && echo 'A store that raises an event on one watch' ||
+				echo 'Reading that watch')" \
 			'disjoint watches on the file, a page each' 'Median.'
 	done
 	extract cpus '1 2 4' -v kind=cpus -v group=doorbell -v metric=p50
@@ -162,7 +162,7 @@ report() {
 		"heading = 'Single paths of the kernel'; unit = 'instructions'; bars = 1"
 
 	bars huge huge '*:store:store *:rearm:re-arm' \
-		'One huge page of 2 MiB: the store that trips, and the re-arming' \
+		'One huge page of 2 MiB: the store that raises an event, and the re-arming' \
 		'Median. TCG drops all translations to flush a huge page; hardware does not.' \
 		'pages=1,size=2MiB'
 	bars report report '*:rearm:re-arm' \

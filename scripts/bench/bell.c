@@ -3,7 +3,7 @@
  * memfd_tripwire - benchmark: the ways to ring a doorbell, and to hear it
  *
  * A doorbell is a number that grows. The producer rings it; the consumer waits until
- * it has a new one, in whatever order the mechanism needs to lose none.
+ * it has a new one. The order of its steps is the one that loses no doorbell.
  */
 
 #include <stddef.h>

@@ -5,7 +5,7 @@
  * bench [group...]	those groups; by default all but the paths
  * bench -i [group...]	the same, where a nanosecond stands for an instruction
  *
- * bench.h says what the output is. Whatever loses a doorbell, or hangs, ends it with a
+ * bench_lib.c describes the output. A lost doorbell, or a group that hangs, ends it with a
  * status other than 0.
  */
 

@@ -20,7 +20,7 @@ void fail_plainly(const char *subject, const char *what)
 	_exit(1);
 }
 
-/* What repeats exactly need not be repeated as often. */
+/* Instruction counts repeat exactly: a quarter of the time suffices. */
 uint64_t budget(uint64_t ns)
 {
 	return counts_instructions ? ns / 4 : ns;
@@ -28,7 +28,8 @@ uint64_t budget(uint64_t ns)
 
 /*
  * The output: bench, group, mechanism, parameter, metric, value and unit, with tabs
- * between them; or, for what this kernel or machine lacks, skip, - and the reason.
+ * between them. A measurement that this kernel or machine cannot make has the metric
+ * skip, the value - and the reason.
  */
 void line(const char *group, const char *mechanism, const char *parameter,
 	  const char *metric, double value, const char *unit)
@@ -93,7 +94,7 @@ void line_median(const char *group, const char *mechanism, const char *parameter
 	     100.0 * (quantile(samples, 0.75) - quantile(samples, 0.25)) / (middle ?: 1), "%");
 }
 
-/* What was added since the last one is of one repetition. */
+/* The samples added since the last call are one repetition. */
 void end_repetition(struct samples *samples)
 {
 	uint64_t middle = median(samples->value + samples->ended, samples->nr - samples->ended);
@@ -223,7 +224,7 @@ void *must_map(int fd, size_t len)
 	return map;
 }
 
-/* Shared with the children, and nobody's doorbell. */
+/* Shared with the children; not a doorbell. */
 void *shared_memory(size_t len)
 {
 	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -260,7 +261,7 @@ int must_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
 	return watch;
 }
 
-/* Another kernel may give this number to another call: the ACK tells them apart. */
+/* Another kernel may give this number to another call: only ours has the ACK. */
 bool have_tripwire(void)
 {
 	int fd = memfd_tripwire(0);

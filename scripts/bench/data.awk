@@ -3,7 +3,7 @@
 #   kind=lines group= metric= x=KEY [want=KEY=VALUE]	a block of x and y for each mechanism,
 #					with its name as a comment
 #   kind=bars  group= columns='P:METRIC:TITLE ...'	a row for each mechanism; P is the
-#					parameter, or * for any but 'nobody'; only= leaves others out
+#					parameter, or * for any but 'alone'; only= leaves others out
 #   kind=cpus  group= metric=			as lines, over the number in the file's name
 BEGIN { FS = "\t" }
 
@@ -48,7 +48,7 @@ kind == "cpus" && $5 == metric && $4 != "awake" {
 	block[$3] = block[$3] (at + 0) " " $6 "\n"
 }
 
-kind == "bars" { value[$3, $4, $5] = $6; if ($4 != "nobody") value[$3, "*", $5] = $6 }
+kind == "bars" { value[$3, $4, $5] = $6; if ($4 != "alone") value[$3, "*", $5] = $6 }
 
 END {
 	if (kind != "bars") {

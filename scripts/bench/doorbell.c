@@ -17,7 +17,7 @@
 #define FLAT_OUT	0
 #define LOOK		32		/* doorbells between two looks at the clock */
 
-static const char * const not_with_one_cpu = "one CPU: nobody else would run";
+static const char * const not_with_one_cpu = "one CPU: the consumer could not run";
 
 struct one_by_one {
 	struct samples latency;
@@ -66,7 +66,7 @@ static void ring_one_by_one(struct one_by_one *sums, const struct mechanism *how
 	sums->rung += i;
 }
 
-/* What the consumer does when the doorbell comes. */
+/* The state of the consumer when a doorbell arrives. */
 static const char *waiting_name(const struct mechanism *how)
 {
 	static const char * const names[] = { "asleep", "scans", "spins" };
@@ -110,7 +110,7 @@ void bench_doorbell(void)
 	}
 }
 
-/* Nobody waits for it: what the store, or the ringing, costs by itself. */
+/* Without a consumer: the cost of the store, or of the call, alone. */
 static const char *ring_alone(struct samples *held, const struct mechanism *how)
 {
 	uint64_t i, began, done;
@@ -147,9 +147,9 @@ void bench_held(void)
 						       &mechanisms[i % NR_MECHANISMS]);
 	for (i = 0; i < NR_MECHANISMS; i++) {
 		if (reason[i])
-			skip("held", mechanisms[i].name, "nobody", reason[i]);
+			skip("held", mechanisms[i].name, "alone", reason[i]);
 		else
-			line_percentiles("held", mechanisms[i].name, "nobody", &held[i]);
+			line_percentiles("held", mechanisms[i].name, "alone", &held[i]);
 	}
 }
 
@@ -162,7 +162,7 @@ static const char *ring_and_return(struct samples *trip, const struct mechanism 
 	if (awake && cpus() == 1)
 		return not_with_one_cpu;
 	if (how->waiting == SCANS)
-		return "nobody is woken: see the doorbell's latency";
+		return "a store wakes no consumer: see the doorbell's latency";
 	if (how->waiting == SPINS && !awake)
 		return "it never sleeps";
 	reason = start_pair(&pair, how, awake, true);

@@ -285,7 +285,7 @@ void bench_paths(void)
 }
 
 /*
- * Over and over, for who logs each instruction, and ends it. getuid(2): the first path
+ * Repeat the paths until QEMU, which logs each instruction, ends. getuid(2): the first path
  * follows; getgid(2): the next one does.
  */
 void bench_profile(void)

@@ -35,7 +35,7 @@ static void measure_rearm(const char *group, const struct tracker *tracker, stru
 {
 	static struct samples stores, rearms;
 	size_t stride = area->len / pages, at;
-	uint64_t began, stored, done, told, start = now_ns(), enough = budget(REARM_NS);
+	uint64_t began, stored, done, found, start = now_ns(), enough = budget(REARM_NS);
 	unsigned int round, warm_up = rounds < 50 ? rounds / 5 : 10;
 	unsigned long i;
 	bool exact;
@@ -51,13 +51,13 @@ static void measure_rearm(const char *group, const struct tracker *tracker, stru
 		for (i = 0; i < pages; i++)
 			store(area->map + at + i * stride, round);
 		stored = now_ns();
-		told = tracker->rearm(area);
+		found = tracker->rearm(area);
 		done = now_ns();
-		/* Too many may be told of, but not by ours of small pages. */
+		/* A mechanism may report too many pages; ours does so for huge pages alone. */
 		exact = tracker->is_tripwire && !area->huge;
-		if (tracker->reports && (told < pages || (exact && told > pages))) {
-			fprintf(stderr, "bench: %s: %s: told of %llu pages\n", tracker->name,
-				parameter, (unsigned long long)told);
+		if (tracker->reports && (found < pages || (exact && found > pages))) {
+			fprintf(stderr, "bench: %s: %s: %llu pages were reported\n", tracker->name,
+				parameter, (unsigned long long)found);
 			_exit(1);
 		}
 		if (round < warm_up && (!round || done - start < enough / 4))
@@ -317,10 +317,10 @@ void bench_huge(void)
 static void measure_watches(unsigned int watches)
 {
 	static int watch[MOST_WATCHES];
-	static struct samples trips, reads;
+	static struct samples stores, reads;
 	struct memfd_tripwire_range range;
 	size_t page = getpagesize(), len = MOST_WATCHES * page;
-	uint64_t began, tripped, done;
+	uint64_t began, raised, done;
 	unsigned int i, round;
 	char text[32], *map;
 	int fd;
@@ -331,23 +331,23 @@ static void measure_watches(unsigned int watches)
 		store(map + i * page, 1);
 	for (i = 0; i < watches; i++)
 		watch[i] = must_watch(fd, i * page, page, MEMFD_TRIPWIRE_WATCH_NONBLOCK);
-	trips.nr = 0;
+	stores.nr = 0;
 	reads.nr = 0;
 	for (round = 0; round < 1200; round++) {
 		i = pseudo_random() % watches;
 		began = now_ns();
 		store(map + i * page, round);
-		tripped = now_ns();
+		raised = now_ns();
 		if (read(watch[i], &range, sizeof(range)) != sizeof(range))
-			fail_plainly("tripwire-watch", "a written page was not told of");
+			fail_plainly("tripwire-watch", "a written page was not reported");
 		done = now_ns();
 		if (round < 200)
 			continue;
-		add_sample(&trips, tripped - began);
-		add_sample(&reads, done - tripped);
+		add_sample(&stores, raised - began);
+		add_sample(&reads, done - raised);
 	}
 	snprintf(text, sizeof(text), "watches=%u", watches);
-	line_median("watches", "tripwire-watch", text, "trip", &trips, "ns");
+	line_median("watches", "tripwire-watch", text, "store", &stores, "ns");
 	line_median("watches", "tripwire-watch", text, "read", &reads, "ns");
 	for (i = 0; i < watches; i++)
 		close(watch[i]);
@@ -355,7 +355,7 @@ static void measure_watches(unsigned int watches)
 	close(fd);
 }
 
-/* Disjoint watches of a page each, one of which trips. */
+/* Disjoint watches of a page each; a store raises an event on one of them. */
 void bench_watches(void)
 {
 	static const unsigned int watches[] = { 1, 16, 256, MOST_WATCHES };

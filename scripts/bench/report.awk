@@ -23,7 +23,7 @@ function better_ours(boot, group, param, metric,	a, b) {
 	return a
 }
 
-# One comparison by one clock: who is at least 5% below the better of ours, who above.
+# One comparison by one clock: the mechanisms 5% below the better of ours, and above.
 function compare(boot, clock, what, group, param, metric,	our, i, n, mech, q, wins, loses, ties) {
 	our = better_ours(boot, group, param, metric)
 	if (our == "") return
@@ -39,7 +39,7 @@ function compare(boot, clock, what, group, param, metric,	our, i, n, mech, q, wi
 			loses = loses (loses ? ", " : "") mech " " number(q)
 		else
 			ties = ties (ties ? ", " : "") mech
-		# Of a disturbed clock, only the table tells.
+		# Of a disturbed clock, the table alone has the figures.
 		if (clock == "wall" && busy != "") continue
 		if (q < 0.95) {
 			won[mech]++
@@ -51,8 +51,8 @@ function compare(boot, clock, what, group, param, metric,	our, i, n, mech, q, wi
 	}
 	rows = rows "<tr><td>" what "<td>" clock "<td>" which ": " \
 		amount(our, unit_of[boot, group, which, param == "waiting" ? "asleep" : param, metric]) \
-		"<td>" (wins ? wins : "nobody") "<td>" (ties ? ties : "") "<td>" \
-		(loses ? loses : "nobody") "\n"
+		"<td>" (wins ? wins : "none") "<td>" (ties ? ties : "") "<td>" \
+		(loses ? loses : "none") "\n"
 }
 
 function both(what, group, param, metric) {
@@ -64,7 +64,7 @@ function all_comparisons(	size, n, i) {
 	both("latency of a doorbell, p50", "doorbell", "waiting", "p50")
 	both("latency of a doorbell, p99", "doorbell", "waiting", "p99")
 	both("producer held up, consumer waiting", "held", "waiting", "p50")
-	both("producer held up, nobody waiting", "held", "nobody", "p50")
+	both("producer held up, no consumer", "held", "alone", "p50")
 	both("round trip, consumer asleep", "roundtrip", "asleep", "p50")
 	both("round trip, consumer awake", "roundtrip", "awake", "p50")
 	both("consumer's CPU for a doorbell, 1,000/s", "rate", "1000/s", "consumer-cost")
@@ -88,23 +88,23 @@ function all_comparisons(	size, n, i) {
 	both("re-arming 64 pages in 64 processes", "mappers", "processes=64,pages=64", "rearm")
 }
 
-# What a mechanism asks of its user, whatever it costs: not measured.
+# The conditions under which a mechanism can be used. They have no figure.
 function condition(mech) {
 	if (mech == "eventfd" || mech == "futex")
 		return "the producer has to be changed to make the call"
 	if (mech == "socket" || mech == "vfio-user")
-		return "the producer has to be changed, or its store trapped by somebody, which is not in the figure"
+		return "the producer has to be changed, or its store trapped by a hypervisor, which is not in the figure"
 	if (mech == "busy") return "a core has to be free for it"
 	if (mech == "uffd-async" || mech == "uffd-wp")
 		return "it is set up in the producer's process, and in each process that maps the memory" \
-			(mech == "uffd-async" ? "; nobody is woken by a store" : "")
+			(mech == "uffd-async" ? "; a store wakes no consumer" : "")
 	if (mech == "soft-dirty")
-		return "one user a process; clearing is for all of its memory; nobody is woken by a store"
+		return "one user a process; clearing is for all of its memory; a store wakes no consumer"
 	if (mech == "mprotect") return "producer and consumer have to be one process"
 	return ""
 }
 
-function who_wins(	i, mech, any) {
+function alternatives(	i, mech, any) {
 	print "<h2>Where something else wins</h2>"
 	print "<p>Against the better of the two ways to consume a tripwire; at least 5% below it." \
 		(busy == "" ? "" : " By instructions only: the wall clock was disturbed.")
@@ -126,10 +126,10 @@ function who_wins(	i, mech, any) {
 	printf "%s</table>\n", rows
 }
 
-function asked(	i) {
-	print "<h2>What was asked</h2>"
+function show_targets(	i) {
+	print "<h2>Targets</h2>"
 	print "<p>Wall time is of 2 virtual CPUs; instructions are of 1, so no wake-up crosses CPUs there."
-	print "<table><tr><th>what<th>asked<th>wall<th><th>instructions<th>"
+	print "<table><tr><th>what<th>target<th>wall<th><th>instructions<th>"
 	for (i = 1; i <= targets; i++)
 		printf "<tr><td>%s<td>%s<td class=n>%s<td class=%s>%s<td class=n>%s<td class=%s>%s\n",
 			what_of[i] (why_of[i] == "" ? "" : "<br><small>" why_of[i] "</small>"),
@@ -192,7 +192,7 @@ function carry_over() {
 	print "<h2>What carries over to hardware</h2>\n<p>" (accel == "tcg" ? \
 		"Measured in QEMU's TCG, which translates every instruction." : \
 		"Wall times are of hardware (KVM); instructions are counted in QEMU's TCG.")
-	print "<ul><li>Carries over: faults and system calls for an event; who is woken; memory for a" \
+	print "<ul><li>Carries over: faults and system calls for an event; wake-ups; memory for a" \
 		" file and a watch; how a cost grows with pages written, pages resident, processes and" \
 		" watches; and instruction counts of the kernel's paths, which are the same code."
 	print "<li>Carries over in order of size only: ratios between mechanisms of one kind, as two" \
@@ -243,7 +243,7 @@ function tables(boot, clock) {
 	one_table(boot, "rearm", "store store-spread rearm rearm-spread", "Re-arming")
 	one_table(boot, "report", "rearm rearm-spread", "One written page among many")
 	one_table(boot, "mappers", "rearm rearm-spread", "By mapping processes")
-	one_table(boot, "watches", "trip trip-spread read read-spread", "By watches")
+	one_table(boot, "watches", "store store-spread read read-spread", "By watches")
 	one_table(boot, "huge", "store store-spread rearm rearm-spread", "Huge pages")
 	one_table(boot, "memory", "slab", "Memory for each")
 	print "</details>"
@@ -283,8 +283,8 @@ END {
 	print "<h1>memfd_tripwire: benchmark</h1>"
 	machine()
 	all_comparisons()
-	who_wins()
-	asked()
+	alternatives()
+	show_targets()
 	pictures()
 	profile()
 	carry_over()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-# What was asked of the facility, and what was measured. With form=text, as text. Given:
+# The targets of the facility, and the measured figures. With form=text, as text. Given:
 # busy, what other work the host had, if any.
 
-# SENSE is <= or >=, or "" if nothing was asked. By the wall clock a verdict is unclear
+# SENSE is <= or >=, or "" for a figure without a target. By the wall clock a verdict is unclear
 # if the limit is within SLACK of what was measured. WHY explains a miss.
 function target(what, sense, limit, wall, counted, slack, why) {
 	what_of[++targets] = what
@@ -11,7 +11,7 @@ function target(what, sense, limit, wall, counted, slack, why) {
 	wall_of[targets] = wall
 	counted_of[targets] = counted
 	verdict[targets, "wall"] = judge(sense, limit, wall, slack)
-	# Whatever it is, it says nothing.
+	# A disturbed wall clock gives no verdict.
 	if (busy != "" && wall != "" && sense != "") verdict[targets, "wall"] = "disturbed"
 	verdict[targets, "counted"] = judge(sense, limit, counted, 0)
 	if (verdict[targets, "wall"] verdict[targets, "counted"] ~ /MISSED/)
@@ -37,15 +37,15 @@ function path(name) { return get("icount", "paths", name, "-", "cost") }
 function spent(at, name) { return get("profile", "profile", at, name, "self") + 0 }
 
 function store_alone(boot, mech) {
-	return less(get(boot, "held", mech, "nobody", "p50"),
+	return less(get(boot, "held", mech, "alone", "p50"),
 		    get(boot, "baseline", "two-clock-reads", "-", "time"))
 }
 
 function by_store(mech, name) {
-	target("armed store, nobody waiting, against the fault of uffd-async: " mech, "<=", 1.25,
+	target("armed store, no consumer, against the fault of uffd-async: " mech, "<=", 1.25,
 	       ratio(store_alone("2", mech), store_alone("2", "uffd-async")),
 	       ratio(path(name), path("uffd-async-store")),
-	       slack("held", mech, "nobody", "uffd-async", "nobody", "p50"),
+	       slack("held", mech, "alone", "uffd-async", "alone", "p50"),
 	       "In instructions " number(path(name)) " against " number(path("uffd-async-store")) \
 	       ": the table of functions below says what is added.")
 }
@@ -184,21 +184,21 @@ function all_targets(	flush, far) {
 		"256MiB", "tripwire-ack", 1, "1MiB")
 	by_acks("ACK of 1 page, of a sparse 1 TiB against 1 MiB", 1.5, "tripwire-ack", 1,
 		"sparse-1TiB", "tripwire-ack", 1, "1MiB")
-	# Asked of instructions alone: TCG drops all translations to flush one huge page.
+	# In instructions alone: TCG drops all translations to flush one huge page.
 	target("store to a huge page, against a small one, in instructions", "<=", 1.5, "",
 	       huge_ratio("icount", "store"))
 	target("ACK of a huge page, against a small one, in instructions", "<=", 1.5, "",
 	       huge_ratio("icount", "rearm"))
 	by_ring()
 	by_report()
-	by_watches("trip", "trip")
+	by_watches("store", "store")
 	by_watches("read of a watch", "read")
 }
 
 END {
 	all_targets()
 	if (form == "text") {
-		printf "%-76s %-14s %9s %-12s  %9s %s\n", "", "asked", "wall", "", "instr.", ""
+		printf "%-76s %-14s %9s %-12s  %9s %s\n", "", "target", "wall", "", "instr.", ""
 		for (i = 1; i <= targets; i++)
 			printf "%-76s %-14s %9s %-12s  %9s %s\n", what_of[i], limit_of[i],
 			       times(wall_of[i]), verdict[i, "wall"], times(counted_of[i]),

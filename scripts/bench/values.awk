@@ -26,7 +26,7 @@ $5 == "skip" { skipped[++skips] = boot FS $2 FS $3 FS $4 FS $7; next }
 	}
 }
 
-# "" if it was not measured. PARAMETER 'waiting' is whatever the consumer does meanwhile.
+# "" if it was not measured. PARAMETER 'waiting' is the state of the consumer meanwhile.
 function get(boot, group, mech, param, metric) {
 	if (param == "waiting") {
 		if ((boot, group, mech, "asleep", metric) in value) param = "asleep"
