@@ -181,7 +181,8 @@ report() {
 judged() { # text|html
 	awk -v form="$1" -v dir="$results" -v plots="$plots" -v accel="$(cat "$results/accel")" \
 		-v busy="$(cat "$results/busy")" \
-		-f "$parts/values.awk" -f "$parts/targets.awk" -f "$parts/report.awk" \
+		-f "$parts/values.awk" -f "$parts/targets.awk" -f "$parts/opening.awk" \
+		-f "$parts/report.awk" \
 		"$results/2.tsv" "$results/1.tsv" "$results/4.tsv" "$results/icount.tsv" \
 		"$results/profile.tsv"
 }

@@ -120,7 +120,11 @@ function alternatives(	i, mech, any) {
 	if (busy != "" && !won["busy"])
 		print "<li><b>busy</b>: polling wins every latency where " condition("busy") \
 			"; here the wall clock, by which it is compared, was disturbed."
-	print "</ul>\n<h2>Every comparison</h2>"
+	print "</ul>"
+}
+
+function comparisons() {
+	print "<h2>Every comparison</h2>"
 	print "<p>The numbers are multiples of the tripwire's figure; below 1 is better than it."
 	print "<table><tr><th>what<th>clock<th>tripwire<th>better<th>within 5%<th>worse"
 	printf "%s</table>\n", rows
@@ -138,14 +142,12 @@ function show_targets(	i) {
 	print "</table>\n<p>Unclear: the limit lies within what the measurements spread."
 }
 
-function pictures(	list, n, i, file) {
-	print "<h2>Pictures</h2>"
+function pictures(	list, n, i) {
+	print "<details><summary>All other plots</summary>"
 	n = split(plots, list, " ")
-	for (i = 1; i <= n; i++) {
-		print "<figure>"
-		include(dir "/" list[i])
-		print "</figure>"
-	}
+	for (i = 1; i <= n; i++)
+		if (!is_opening(list[i])) figure(list[i])
+	print "</details>"
 }
 
 # Functions as rows; what is below LEAST in each path goes to the last one.
@@ -189,7 +191,7 @@ function profile() {
 }
 
 function carry_over() {
-	print "<h2>What carries over to hardware</h2>\n<p>" (accel == "tcg" ? \
+	print "<h2 id=carries>What carries over to hardware</h2>\n<p>" (accel == "tcg" ? \
 		"Measured in QEMU's TCG, which translates every instruction." : \
 		"Wall times are of hardware (KVM); instructions are counted in QEMU's TCG.")
 	print "<ul><li>Carries over: faults and system calls for an event; wake-ups; memory for a" \
@@ -279,15 +281,19 @@ END {
 		"table{border-collapse:collapse;margin:.5em 0}td,th{border:1px solid #ccc;padding:.2em .5em;" \
 		"text-align:left;vertical-align:top}td.n{text-align:right;white-space:nowrap}" \
 		".MISSED{color:#b00020;font-weight:bold}.met{color:#1b6e20}figure{margin:1.5em 0}" \
-		"svg{max-width:100%;height:auto}summary{cursor:pointer;font-weight:bold;margin:1em 0}</style>"
+		"svg{max-width:100%;height:auto}.opening li{margin:.5em 0}summary{cursor:pointer;font-weight:bold;margin:1em 0}</style>"
 	print "<h1>memfd_tripwire: benchmark</h1>"
-	machine()
 	all_comparisons()
+	five_sentences()
+	three_plots()
 	alternatives()
+	carry_over()
+	print "<h2>Where it was measured</h2>"
+	machine()
 	show_targets()
+	comparisons()
 	pictures()
 	profile()
-	carry_over()
 	print "<h2>Figures</h2>"
 	print "<p>Medians; the spread of percentiles is how far the medians of the repetitions lie apart," \
 		" that of others the distance between the quartiles. Warm-up is dropped. Latencies contain" \
