@@ -2,7 +2,7 @@
 # memfd_tripwire: build it, see it, test it. 'make help' tells how.
 
 BASE ?= 7.3
-export BASE KERNEL J F INTO CPUS FILE
+export BASE KERNEL SERIES J F INTO CPUS FILE
 
 help:
 	@echo 'make demo [FILE=path]    stream a file through tripwire memory between two processes'
@@ -10,8 +10,8 @@ help:
 	@echo 'make quick T=name        one selftest program (abi_test, event_test, ...) on 2 CPUs'
 	@echo 'make kernel              the bootable image, build/$(BASE)/bzImage'
 	@echo 'make tree                the patched source, build/$(BASE)/linux'
-	@echo 'make edits [F=.. INTO=..] take what was edited there back into the overlay'
-	@echo 'make series              mail-ready patches, build/series/$(BASE)'
+	@echo 'make edits [F=.. INTO=..] write what was edited there back to the overlay'
+	@echo 'make series              mail-ready patches, build/series/$(BASE)/SERIES'
 	@echo 'make check               checkpatch, kernel-doc, sparse, W=1, headers, option off'
 	@echo 'make bisect              build after every patch, option on and off'
 	@echo 'make debug [T=names]     the selftests under KASAN, lockdep, kmemleak and the like'
@@ -26,6 +26,7 @@ help:
 	@echo
 	@echo 'CPUS=n                   virtual CPUs of the demo; 2 by default'
 	@echo 'BASE=7.3                 the kernel series to build on'
+	@echo 'SERIES=tripwire          only the first series; both by default (tripwire, view on top)'
 	@echo 'KERNEL=/path             an unpacked 7.3 tree to use instead; it is not changed'
 	@echo 'J=n                      jobs at a time; the number of CPUs by default'
 	@echo 'XDG_CACHE_HOME=/path     where downloads and compiled objects are kept'

@@ -17,6 +17,7 @@ tree=$out/linux			# the patched kernel tree
 want=$out/overlay		# the touched files, as they were last put there
 run=$out/run			# what guests are given, and what they say
 jobs=${J:-$(nproc)}
+series=""			# the series that are made, each on top of the one before
 
 case $top in
 *[[:space:]:]*) die "$top: the kernel cannot be built below a path with a space or colon" ;;
@@ -27,6 +28,111 @@ esac
 [ -f "$top/scripts/config/base-$base" ] ||
 	die "BASE=$base is not known; there is: $(cd "$top/scripts/config" &&
 	    ls base-* | sed s/base-// | tr '\n' ' ')"
+
+# SERIES names the last one that is made; a series without patches is skipped.
+case ${SERIES:-view} in
+tripwire | view) ;;
+*) die "SERIES=$SERIES is not known; there are: tripwire, view (on top of it)" ;;
+esac
+for name in tripwire view; do
+	[ ! -s "$top/scripts/series/$name/series" ] || series="$series $name"
+	[ "$name" != "${SERIES:-view}" ] || break
+done
+
+# The patches of a series, in order, one stem a line.
+stems() { # SERIES...
+	for name; do
+		[ ! -f "$top/scripts/series/$name/series" ] ||
+			sed 's/[[:space:]]*#.*//; /^$/d' "$top/scripts/series/$name/series"
+	done
+}
+
+message() { # STEM
+	ls "$top"/scripts/series/*/"$1.msg" 2> /dev/null ||
+		die "the file series names $1, but there is no $1.msg"
+}
+
+# The hunks of a patch: DIR/STEM.diff, or DIR/STEM.BASE.diff in its place.
+hunks() { # STEM
+	(cd "$top" && for diff in */"$1.diff" */"$1.$base.diff"; do
+		case $diff in
+		*."$base.diff") ;;
+		*) [ ! -e "${diff%.diff}.$base.diff" ] || continue ;;
+		esac
+		[ ! -s "$diff" ] || echo "$diff"
+	done)
+}
+
+diffs() {	# all hunks, in the order of the patches
+	# shellcheck disable=SC2086 # a list of words
+	for stem in $(stems $series); do hunks "$stem"; done
+}
+
+stem_of() {	# DIFF
+	basename "$1" .diff | sed 's/\.[0-9][0-9.]*$//'
+}
+
+new_files() { # STEM: the files that its message lists
+	sed '1,/^---$/d; /^MAINTAINERS: /d; /^ *$/d' "$(message "$1")"
+}
+
+entries() { # STEM: the titles of its entries in MAINTAINERS
+	sed '1,/^---$/d' "$(message "$1")" | sed -n 's/^MAINTAINERS: //p'
+}
+
+all_entries() {
+	# shellcheck disable=SC2086 # a list of words
+	for stem in $(stems $series); do entries "$stem"; done
+}
+
+# Each new file of ours, whether a message lists it or not.
+all_ours() {
+	(cd "$top" && find . \( -path "./.*" -o -path ./build -o -path ./scripts \) -prune -o \
+		-type f -path "./*/*" ! -name '*.diff' -printf '%P\n' | sort)
+}
+
+# Those that go into the tree: all but what a series above SERIES lists.
+ours() {
+	all_ours | {
+		later=
+		for name in tripwire view; do
+			case " $series " in *" $name "*) continue ;; esac
+			for stem in $(stems "$name"); do later="$later $(new_files "$stem")"; done
+		done
+		[ -n "$later" ] || exec cat
+		grep -vFx "$(printf '%s\n' $later)"
+	}
+}
+
+# Each entry goes before the first one whose title sorts after its own.
+splice_maintainers() { # FILE TITLES, a line each
+	TITLES=$2 awk -v entries="$top/MAINTAINERS" '
+	BEGIN {
+		nr = split(ENVIRON["TITLES"], title, "\n")
+		for (i = 1; i <= nr; i++) wanted[title[i]] = 1
+		RS = ""
+		while ((getline entry < entries) > 0) {
+			split(entry, line, "\n")
+			if (line[1] in wanted) text[line[1]] = entry
+		}
+		RS = "\n"
+		for (i = 1; i <= nr; i++) if (!(title[i] in text)) { failed = 1; exit }
+	}
+	/^[A-Z0-9][^:]/ && seen {
+		while (1) {	# the lowest of ours that sorts before this one
+			next_title = ""
+			for (t in text)
+				if ($0 > t && (next_title == "" || t < next_title)) next_title = t
+			if (next_title == "") break
+			printf "%s\n\n", text[next_title]
+			delete text[next_title]
+		}
+	}
+	/^3C59X/ { seen = 1 }
+	{ print }
+	END { for (t in text) failed = 1; exit failed }' "$1" ||
+		die "MAINTAINERS has no place for, or no entry of: $2"
+}
 
 # One run at a time for what FILE stands for, with FD kept open on it; those that it
 # starts do not ask again.
