@@ -41,7 +41,7 @@ kernel: tree
 demo: kernel
 	@scripts/setup.sh boot
 	@scripts/build.sh selftests demo
-	@scripts/boot.sh demo "$$FILE"
+	@scripts/demo.sh "$$FILE"
 
 test-kernel: tree
 	@scripts/setup.sh boot
@@ -49,18 +49,18 @@ test-kernel: tree
 	@scripts/build.sh selftests test
 
 test: test-kernel
-	@scripts/boot.sh faults
-	@scripts/boot.sh test 1 2 4
+	@scripts/selftests.sh faults
+	@scripts/selftests.sh test 1 2 4
 
 quick: test-kernel
-	@scripts/boot.sh test 2 -- $(T)
+	@scripts/selftests.sh test 2 -- $(T)
 
 debug: test-kernel
 	@scripts/build.sh kernel debug
-	@FLAVOUR=debug scripts/boot.sh test 2 $(if $(T),-- $(T))
+	@FLAVOUR=debug scripts/selftests.sh test 2 $(if $(T),-- $(T))
 
 soak: test-kernel
-	@scripts/boot.sh soak $(or $(R),20)
+	@scripts/selftests.sh soak $(or $(R),20)
 
 mutants: test-kernel
 	@scripts/mutants.sh $(M)
@@ -82,7 +82,7 @@ bench-pristine: bench-kernel
 	@scripts/bench.sh pristine
 
 shell: test-kernel
-	@scripts/boot.sh shell
+	@scripts/shell.sh
 
 edits:
 	@scripts/tree.sh edits

@@ -44,12 +44,12 @@ measure() { # FILE CPUS|icount ARGS...
 	*) say "benchmark: wall time on $1 CPU$([ "$1" = 1 ] || echo s)" ;;
 	esac
 	look_around
-	"$top/scripts/boot.sh" bench "$@" || die "the benchmark failed; see $run/bench-$1.out"
+	"$top/scripts/bench-guest.sh" run "$@" || die "the benchmark failed; see $run/bench-$1.out"
 	tr -d '\r' < "$run/bench-$1.out" | grep '^bench	' > "$lines" ||
 		die "the benchmark said nothing; see $run/bench-$1.out"
 }
 
-# Where it ran, for the report and the captions. boot.sh has found out about KVM.
+# Where it ran, for the report and the captions. qemu.sh has found out about KVM.
 describe() {
 	accel=$(cat "$cache/accelerator-$(cat /proc/sys/kernel/random/boot_id)" 2> /dev/null ||
 		echo tcg)
@@ -206,7 +206,7 @@ profile() {
 	mkdir -p "$results"
 	say "benchmark: which functions the instructions of a path are in"
 	grep ' [tTwW] ' "$tree/obj-demo/System.map" | sort > "$results/System.map"
-	"$top/scripts/boot.sh" profile awk -v turns=1 -f "$parts/profile.awk" \
+	"$top/scripts/bench-guest.sh" profile awk -v turns=1 -f "$parts/profile.awk" \
 		"$results/System.map" "$run/profile.out" > "$results/profile.new"
 	sort -t "$(printf '\t')" -k 6,6nr "$results/profile.new" > "$results/profile.tsv"
 	rm -f "$results/System.map" "$results/profile.new"

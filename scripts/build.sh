@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Build from the patched tree:
 #   build.sh kernel FLAVOUR	the kernel, configured by FLAVOUR's fragments
-#   build.sh selftests FLAVOUR	our kselftests, as kselftest itself installs them
+#   build.sh selftests FLAVOUR	our selftests, as kselftest installs them
 #   build.sh bench FLAVOUR	the benchmark, build/$base/bench/bench
 #   build.sh kmake FLAVOUR ...	any make of the kernel's, on FLAVOUR's objects
 . "$(dirname "$0")/lib.sh"
@@ -14,7 +14,7 @@ obj=$tree/obj-$flavour		# below the tree: paths stay relative, ccache hits
 logs=$out/logs
 installed=$out/selftests-$flavour
 
-# Objects are the same wherever the checkout stands.
+# Objects are the same wherever the checkout is.
 export CCACHE_NOHASHDIR=1 CCACHE_BASEDIR="$tree" CCACHE_MAXSIZE=5G
 export KBUILD_BUILD_TIMESTAMP='1970-01-01' KBUILD_BUILD_USER=memfd KBUILD_BUILD_HOST=tripwire
 
@@ -41,7 +41,7 @@ configure() {
 	mv "$obj/asked.new" "$obj/asked"
 }
 
-# The last word on an option counts: later fragments overrule earlier ones.
+# Later fragments override earlier ones.
 check_config() {
 	lacking=$(awk '
 	/^CONFIG_[A-Z0-9_]+=/ { option = $0; sub(/=.*/, "", option); want[option] = $0 }
@@ -56,12 +56,12 @@ check_config() {
 	done)
 	[ -z "$lacking" ] || {
 		rm -f "$obj/.config"
-		die "the $flavour configuration asks for what Linux $base does not give:
+		die "Linux $base cannot give what the $flavour configuration asks for:
 $lacking"
 	}
 }
 
-# As a maintainer would, but static, for the guest has no C library.
+# As a maintainer would, but static: the guest has no C library.
 selftests() {
 	kmake headers && rm -rf "$installed" &&
 	kmake -C tools/testing/selftests TARGETS=memfd_tripwire FORCE_TARGETS=1 \

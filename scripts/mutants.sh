@@ -24,7 +24,7 @@ verdict() { # DIFF: what the test says with it
 	# shellcheck disable=SC2046 # words of the line
 	set -- "$1" $(sed -n 's/^test: //p' "$1")
 	quietly "$out/logs/mutant.log" "$(basename "$1")" "$top/scripts/build.sh" kernel test
-	"$top/scripts/boot.sh" one "${4:-2}" "$2" "$3" 2> "$out/logs/mutant.said" && said=0 || said=$?
+	"$top/scripts/selftests.sh" one "${4:-2}" "$2" "$3" 2> "$out/logs/mutant.said" && said=0 || said=$?
 	patch -d "$tree" -R -p1 -F0 -s --no-backup-if-mismatch < "$1"
 	return $said
 }
