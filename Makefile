@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# memfd_tripwire: build it, see it, test it. 'make help' tells how.
+# memfd_tripwire: build it, run it, test it. 'make help' lists the targets.
 
 BASE ?= 7.3
 export BASE KERNEL SERIES J F INTO CPUS FILE
@@ -12,15 +12,15 @@ help:
 	@echo 'make tree                the patched source, build/$(BASE)/linux'
 	@echo 'make edits [F=.. INTO=..] write what was edited there back to the overlay'
 	@echo 'make series              mail-ready patches, build/series/$(BASE)/SERIES'
-	@echo 'make check               checkpatch, kernel-doc, sparse, W=1, headers, option off'
+	@echo 'make check [C=names]         prose, coverage, shellcheck, checkpatch, kernel-doc, sparse, ...'
 	@echo 'make bisect              build after every patch, option on and off'
 	@echo 'make debug [T=names]     the selftests under KASAN, lockdep, kmemleak and the like'
 	@echo 'make soak [R=rounds]     the random test against its model, from a new seed'
-	@echo 'make mutants [M=names]   take each handling out; its test must fail'
-	@echo 'make bench               measure it beside what else there is; plots and a report'
+	@echo 'make mutants [M=names]   take each safeguard out; its test must fail'
+	@echo 'make bench               measure it beside its alternatives; plots and a report'
 	@echo 'make bench-check         count instructions; fail when a path has grown by over 3%'
-	@echo 'make bench-profile       say in which functions those instructions are'
-	@echo 'make bench-pristine      see that other memfds cost what they do without the patches'
+	@echo 'make bench-profile       list the functions of those instructions'
+	@echo 'make bench-pristine      compare other memfds with an unpatched kernel'
 	@echo 'make shell               an interactive guest'
 	@echo 'make clean               remove build/; the cache of downloads stays'
 	@echo
@@ -92,7 +92,7 @@ series: tree
 
 check: tree
 	@scripts/setup.sh check
-	@scripts/check.sh
+	@scripts/check.sh $(C)
 
 bisect: tree
 	@scripts/bisect.sh

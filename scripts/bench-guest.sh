@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Run the benchmark program in a guest, for bench.sh:
-#   bench-guest.sh run CPUS|icount ARGS	icount: 1 CPU whose clock counts instructions
-#   bench-guest.sh profile COMMAND...	log each instruction of its paths to COMMAND
+#   bench-guest.sh run CPUS|icount ARGS...
+#	on so many CPUs, or on one whose clock counts instructions
+#   bench-guest.sh profile COMMAND...
+#	give COMMAND the log of each instruction of the paths
 . "$(dirname "$0")/lib.sh"
 . "$top/scripts/qemu.sh"
 

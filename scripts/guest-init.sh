@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0
-# The guest's init: says hello on the verdict channel, does /job, says the verdict.
+# The guest's init: runs /job and writes its verdict to the second serial port.
 /bin/busybox --install -s /bin
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc

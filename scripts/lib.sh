@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-# What the scripts share: where things are, and how they talk.
+# shellcheck shell=sh disable=SC2034 # the scripts that source it use the variables
+# What the scripts share: paths, messages, locks, and the layout of the series.
 
 set -eu
 export LC_ALL=C
-# What is meant for our make, or for another kernel, is not for this one.
+# Settings for our make, or for another kernel, must not reach this one's make.
 unset MAKEFLAGS MAKELEVEL MFLAGS ARCH CROSS_COMPILE LLVM KBUILD_OUTPUT
 
 say() { printf '%s\n' "memfd_tripwire: $*" >&2; }
@@ -17,7 +18,7 @@ tree=$out/linux			# the patched kernel tree
 want=$out/overlay		# the touched files, as they were last put there
 run=$out/run			# what guests are given, and what they say
 jobs=${J:-$(nproc)}
-series=""			# the series that are made, each on top of the one before
+series=				# those that are made, each on top of the one before
 
 case $top in
 *[[:space:]:]*) die "$top: the kernel cannot be built below a path with a space or colon" ;;
@@ -29,7 +30,7 @@ esac
 	die "BASE=$base is not known; there is: $(cd "$top/scripts/config" &&
 	    ls base-* | sed s/base-// | tr '\n' ' ')"
 
-# SERIES names the last one that is made; a series without patches is skipped.
+# SERIES names the last series that is made. One without patches is skipped.
 case ${SERIES:-view} in
 tripwire | view) ;;
 *) die "SERIES=$SERIES is not known; there are: tripwire, view (on top of it)" ;;
@@ -91,6 +92,13 @@ all_ours() {
 		-type f -path "./*/*" ! -name '*.diff' -printf '%P\n' | sort)
 }
 
+# Every file of the project, committed or not yet, but the license.
+tracked() {
+	(cd "$top" && git ls-files -co --exclude-standard | while read -r file; do
+		[ "$file" = COPYING ] || [ ! -f "$file" ] || echo "$file"
+	done)
+}
+
 # Those that go into the tree: all but what a series above SERIES lists.
 ours() {
 	all_ours | {
@@ -100,6 +108,7 @@ ours() {
 			for stem in $(stems "$name"); do later="$later $(new_files "$stem")"; done
 		done
 		[ -n "$later" ] || exec cat
+		# shellcheck disable=SC2086 # a list of words
 		grep -vFx "$(printf '%s\n' $later)"
 	}
 }
@@ -134,8 +143,8 @@ splice_maintainers() { # FILE TITLES, a line each
 		die "MAINTAINERS has no place for, or no entry of: $2"
 }
 
-# One run at a time for what FILE stands for, with FD kept open on it; those that it
-# starts do not ask again.
+# Lock FILE for this run, by an open FD. The scripts that it starts inherit the
+# lock.
 only_one() { # FILE FD
 	case " ${MEMFD_TRIPWIRE_LOCKS:-} " in *" $1 "*) return 0 ;; esac
 	mkdir -p "${1%/*}"
@@ -144,14 +153,14 @@ only_one() { # FILE FD
 	export MEMFD_TRIPWIRE_LOCKS="${MEMFD_TRIPWIRE_LOCKS:-} $1"
 }
 
-# Run a long command in silence but for a dot every few seconds; show its log, or
-# what of it matters, only when it fails.
+# Run a long command with a dot every few seconds. If it fails, show the errors
+# in its log.
 quietly() { # LOG WHAT COMMAND...
 	log=$1 what=$2; shift 2
 	mkdir -p "$(dirname "$log")"
 	began=$(date +%s)
 	printf '%s' "memfd_tripwire: $what " >&2
-	# Nothing that outlives us may keep our output open.
+	# A process that outlives this script must not keep its output open.
 	while sleep 5 > /dev/null 2>&1 && kill -0 $$ 2> /dev/null; do
 		printf . >&2
 	done > /dev/null 8>&- 9>&- & dots=$!

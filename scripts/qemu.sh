@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-# Start a guest in QEMU with a job, watch it and judge it. Sourced after lib.sh by
-# the jobs: demo.sh, selftests.sh, bench-guest.sh, shell.sh.
+# shellcheck shell=sh disable=SC2154,SC2034 # variables of lib.sh and of the jobs
+# Start a guest in QEMU with a job, watch it and judge it. The jobs source it:
+# demo.sh, selftests.sh, bench-guest.sh, shell.sh.
 
 tree=${MEMFD_TRIPWIRE_TREE:-$tree}
 flavour=${FLAVOUR:-test}
@@ -12,10 +13,10 @@ machine=			# kvm, tcg or icount; empty: kvm if it works, else tcg
 mkdir -p "$run"
 trap 'exit 130' INT TERM HUP
 
-# What the caller shows of the verdict channel; each job has its own.
+# The lines of the verdict channel that are shown; each job has its own filter.
 shown() { cat > /dev/null; }
 
-# The initramfs: busybox, our init, the job, and what else the caller lists.
+# The initramfs: busybox, our init, the job, and the files that the job lists.
 make_initrd() { # NAME JOB [LINE OF gen_init_cpio]...
 	initrd=$run/$1.initrd
 	printf '%s\n' "$2" > "$run/$1.job"
@@ -54,7 +55,8 @@ accelerator() {
 		rm -f "$cache"/accelerator-*
 		answer=tcg
 		if [ -w /dev/kvm ]; then
-			# In a shell of its own, which reports an aborted QEMU to /dev/null.
+			# Its own shell reports an aborted QEMU to /dev/null.
+			# shellcheck disable=SC3045 # Debian's sh has it
 			(ulimit -c 0
 			 make_initrd hello :
 			 : > "$run/hello.out"
@@ -77,12 +79,12 @@ cpu_options() {
 	esac
 }
 
-# Boot $initrd, show the verdict channel while the guest runs, and judge the guest.
+# Boot $initrd, show the verdict channel meanwhile, and judge the guest.
 boot() { # NAME CPUS MEMORY_MB SECONDS
 	name=$1 verdict=$run/$1.out console=$run/$1.console
 	cpu=$(cpu_options)
 	: > "$verdict"
-	# shellcheck disable=SC2086,SC2116 # several options in a word each
+	# shellcheck disable=SC2086,SC2116,SC2046 # several options in a word each
 	start "$4" $cpu -smp "$2" -m "$3" -initrd "$initrd" \
 		-append "console=ttyS0 $(echo $options)" \
 		-serial "file:$console" -serial "file:$verdict" \
@@ -91,7 +93,7 @@ boot() { # NAME CPUS MEMORY_MB SECONDS
 	tail -q -n +1 -f --pid=$guest "$verdict" | sed -u 's/\r//' | shown
 	wait $guest && rc=0 || rc=$?
 	trap - EXIT
-	judge $rc
+	judge "$rc"
 }
 
 judge() { # RC OF QEMU, or of timeout

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Run the selftests in guests:
-#   selftests.sh test CPUS... [-- PROGRAM...]	on so many CPUs each; all by default
+#   selftests.sh test CPUS... [-- PROGRAM...]	all programs by default
 #   selftests.sh one CPUS PROGRAM TEST		one test; 1 when it fails
 #   selftests.sh soak ROUNDS			the random test, from a new seed
-#   selftests.sh faults				prove that each kind of failure fails a run
+#   selftests.sh faults		see that each kind of failure fails a run
 . "$(dirname "$0")/lib.sh"
 . "$top/scripts/qemu.sh"
 
@@ -25,7 +25,7 @@ selftests() { # CPUS... [-- PROGRAM...]
 	fi
 	job="cd /selftests && sh ./run_kselftest.sh $only"
 	if [ "$flavour" = debug ]; then
-		# A leak is reported on the console; the second scan confirms it.
+		# The console reports a leak; the second scan confirms it.
 		job="$job; rc=\$?
 			for i in 1 2; do echo scan > /sys/kernel/debug/kmemleak; sleep 6; done
 			cat /sys/kernel/debug/kmemleak; exit \$rc"
@@ -42,7 +42,7 @@ selftests() { # CPUS... [-- PROGRAM...]
 	return $failed
 }
 
-# Subtests are '# ok', whole programs 'ok'; a program that died counts for itself.
+# Subtests are '# ok', programs 'ok'. A program that died counts as one failure.
 tally() {
 	awk '
 	/^# ok .*# SKIP/ { skipped++; print "unexpected SKIP: " $0; next }
@@ -77,7 +77,7 @@ soak() { # ROUNDS
 	boot soak 4 1536 $(($1 * 60 + 120)) && tail -n 2 "$verdict" || die "see $verdict"
 }
 
-# A planted failure that passes would make every other run worthless.
+# A planted failure that passed would make every other run worthless.
 faults() {
 	fault 'echo "<4>WARNING: planted" > /dev/kmsg' 'kernel complained'
 	fault 'reboot -f' 'no verdict'

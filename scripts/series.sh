@@ -118,7 +118,7 @@ for name in $series; do
 		*) in_repo am -q "$patch" || die "git am does not take $patch" ;;
 		esac
 	done
-	say "series $name: $(ls "$mails/$name" | grep -vc '^0000-') patches and a cover letter in $mails/$name"
+	say "series $name: $(stems "$name" | wc -l) patches and a cover letter in $mails/$name"
 done
 rm -rf "$repo/.git"
 diff -r "$repo" "$want" || die "git am of the series does not give the overlay (made with the same SERIES?)"

@@ -1,20 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Install the Debian packages that a step needs, and only those that are missing:
-# setup.sh build | boot | check | bench ...
+# Install the Debian packages that a step needs and that are missing:
+#   setup.sh build | boot | check | bench ...
 . "$(dirname "$0")/lib.sh"
 
 [ "$(uname -m)" = x86_64 ] || die "this is $(uname -m); kernel and guest are made on x86_64"
 
-# command or file that tells : package that brings it
+# command or file that must be there : its package
+# shellcheck disable=SC2034 # read by name
+{
 build='gcc:gcc /usr/include/stdio.h:libc6-dev flex:flex bison:bison bc:bc
 	/usr/include/libelf.h:libelf-dev perl:perl python3:python3 xz:xz-utils
 	git:git patch:patch rsync:rsync ccache:ccache cpio:cpio'
 boot='qemu-system-x86_64:qemu-system-x86 static_busybox:busybox-static'
-check='sparse:sparse /usr/include/urcu.h:liburcu-dev'
+check='sparse:sparse shellcheck:shellcheck /usr/include/urcu.h:liburcu-dev'
 bench='gnuplot:gnuplot-nox'
+}
 
 missing=
+needs=
 for step; do
 	eval "needs=\$$step"
 	for need in $needs; do

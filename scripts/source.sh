@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh disable=SC2154,SC2034 # variables of lib.sh and of tree.sh
 # Where the kernel source comes from: Debian's package, the cache, or KERNEL=.
 # For tree.sh, which sources lib.sh before.
 
@@ -19,6 +20,7 @@ apt_setup() {
 	command -v apt-get > /dev/null || ways_out "no apt-get here to fetch $package with"
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 	[ -f $keyring ] || ways_out "$keyring is missing (package debian-archive-keyring)"
+	# shellcheck disable=SC2016 # apt-get expands it
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
 		'Origin: Debian' 'Label: Debian' 'Component: main' | sort -u | head -n 1)
 	[ -n "$mirror" ] || ways_out "apt knows no Debian mirror yet; run apt-get update"
@@ -95,7 +97,7 @@ find_tarball() {
 	tarball=$cache/$version/linux-source-$base.tar.xz
 }
 
-# Names, sizes and times of all files: differs once a file of the tree is changed.
+# Names, sizes and times of all files: differs once a file is changed.
 fingerprint() {
 	(cd "$1" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' |
 	 sort | sha256sum | cut -c 1-64)

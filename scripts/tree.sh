@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The patched kernel tree: lay our files over a copy of the source, write edits back.
+# The patched kernel tree: our files over a copy of the source, and edits back.
 #   tree.sh patched	make build/BASE/linux out of the base and the series
 #   tree.sh tarball	print the path of the tarball that the base came in
 #   tree.sh edits	write changes in build/BASE/linux back to the overlay
@@ -13,7 +13,7 @@ touched() {	# the kernel's files that a diff changes
 	sed -n 's,^+++ b/\([^	]*\).*,\1,p' "$@"
 }
 
-# Put the overlay together in $1: our files, and the kernel's files with the hunks applied.
+# Put the overlay together in $1: our files, and the kernel's patched ones.
 assemble() {
 	rm -rf "$1" "$1.base" && mkdir -p "$1" "$1.base"
 	for diff in $(diffs); do
@@ -82,7 +82,7 @@ edited() {
 # An edit must neither be lost nor be tested as a part of the series.
 check_strays() {
 	strays=$(edited)
-	[ -z "$strays" ] || die "edited in build/$base/linux, and not yet in a diff: $(echo $strays)
+	[ -z "$strays" ] || die "edited in build/$base/linux, and not yet in a diff: $(echo "$strays" | paste -sd " ")
   'make edits' writes it back (F=FILE INTO=STEM for a file that no patch touches yet);
   to drop the edit, copy the file from $pristine or $want."
 }
@@ -95,8 +95,8 @@ copy_tree() {
 	mv "$tree.tmp" "$tree"
 }
 
-# Write each edited file back: ours whole, the kernel's as hunks of the last patch
-# that touches it. F=FILE INTO=STEM names a patch for a file that none touches.
+# Write each edited file back: ours whole, the kernel's as hunks of the last
+# patch that touches it. F=FILE INTO=STEM names one where no patch does.
 edits() {
 	find_pristine
 	[ -d "$want" ] || die "there is no patched tree yet; run make tree first"
@@ -119,6 +119,7 @@ edits() {
 		done
 		[ -n "$into" ] || die "no patch touches $file yet; name one:" \
 			"make edits F=$file INTO=tripwire-core"
+		# shellcheck disable=SC2086 # a list of words
 		stems $series | grep -qFx "$(stem_of "$into")" || die "no patch is named $(stem_of "$into")"
 		write_back "$file" "$into"
 		say "wrote the hunks of $file to $into"
