@@ -3,6 +3,8 @@
 # Check the coverage tables of Documentation/mm: each function, test and mutant
 # in them exists, and each mutant and each test of the writers stands in a row.
 #   coverage.sh [FILE.rst...]
+# These are the list-tables of four columns whose first head is 'Way...'. Functions
+# are written ``function()``, tests ``program.test``, mutants ``area/name``.
 . "$(dirname "$0")/lib.sh"
 
 cd "$top"
@@ -14,8 +16,9 @@ trap 'rm -rf "$work"' EXIT
 # One line for each word in double backquotes: FILE:LINE COLUMN WORD.
 awk '
 FNR == 1 { on = 0 }
-/^\.\. list-table:: Coverage/ { on = 1; row = column = 0; next }
+/^\.\. list-table::/ { on = 1; row = column = 0; next }
 on && /^[^ \t]/ { on = 0 }
+on && !row && /^ *\* - / && !/^ *\* - Way/ { on = 0 }
 !on { next }
 /^ *\* - / { row++; column = 1 }
 /^ *- / { column++ }
