@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh disable=SC2034 # the scripts that source it use the variables
+# shellcheck shell=sh disable=SC2034 # others use the variables
 # What the scripts share: paths, messages, locks, and the layout of the series.
 
 set -eu

@@ -4,8 +4,8 @@
 #   mutants.sh [NAME | AREA | AREA/NAME]...	all by default
 # scripts/mutants/AREA/NAME.diff takes a safeguard out of the patched tree. Its
 # line 'test: PROGRAM NAME [CPUS]' names the test. windows/NAME.diff is the
-# delay that opens the window of a race: with it alone the test must pass, and with
-# NAME.diff on top of it the test must fail.
+# delay that opens the window of a race: with it alone the test must pass, and
+# with NAME.diff on top of it the test must fail.
 . "$(dirname "$0")/lib.sh"
 
 mutants=$top/scripts/mutants

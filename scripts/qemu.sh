@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh disable=SC2154,SC2034 # variables of lib.sh and of the jobs
+# shellcheck shell=sh disable=SC2154,SC2034 # variables of others
 # Start a guest in QEMU with a job, watch it and judge it. The jobs source it:
 # demo.sh, selftests.sh, bench-guest.sh, shell.sh.
 
@@ -84,7 +84,7 @@ boot() { # NAME CPUS MEMORY_MB SECONDS
 	name=$1 verdict=$run/$1.out console=$run/$1.console
 	cpu=$(cpu_options)
 	: > "$verdict"
-	# shellcheck disable=SC2086,SC2116,SC2046 # several options in a word each
+	# shellcheck disable=SC2086,SC2116,SC2046 # several options each
 	start "$4" $cpu -smp "$2" -m "$3" -initrd "$initrd" \
 		-append "console=ttyS0 $(echo $options)" \
 		-serial "file:$console" -serial "file:$verdict" \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh disable=SC2154,SC2034 # variables of lib.sh and of tree.sh
+# shellcheck shell=sh disable=SC2154,SC2034 # variables of others
 # Where the kernel source comes from: Debian's package, the cache, or KERNEL=.
 # For tree.sh, which sources lib.sh before.
 
