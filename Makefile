@@ -12,7 +12,7 @@ help:
 	@echo 'make tree                the patched source, build/$(BASE)/linux'
 	@echo 'make edits [F=.. INTO=..] write what was edited there back to the overlay'
 	@echo 'make series              mail-ready patches, build/series/$(BASE)/SERIES'
-	@echo 'make check [C=names]         prose, coverage, shellcheck, checkpatch, kernel-doc, sparse, ...'
+	@echo 'make check [C=names]     prose, coverage, shellcheck, checkpatch, sparse, W=1, ...'
 	@echo 'make bisect              build after every patch, option on and off'
 	@echo 'make debug [T=names]     the selftests under KASAN, lockdep, kmemleak and the like'
 	@echo 'make soak [R=rounds]     the random test against its model, from a new seed'

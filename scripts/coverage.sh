@@ -4,7 +4,8 @@
 # in them exists, and each mutant and each test of the writers stands in a row.
 #   coverage.sh [FILE.rst...]
 # These are the list-tables of four columns whose first head is 'Way...'.
-# Functions are written ``function()``, tests ``program.test``, mutants ``area/name``.
+# Functions are written ``function()``, tests ``program.test``, and mutants
+# ``area/name``.
 . "$(dirname "$0")/lib.sh"
 
 cd "$top"
