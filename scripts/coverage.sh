@@ -47,11 +47,14 @@ FNR == 1 { program = FILENAME; sub(/.*\//, "", program); sub(/\.c$/, "", program
 	sort > "$work/mutants"
 
 # Defined in a file that the series touch, or elsewhere in the kernel?
+# A macro of page-flags.h defines folio_set_FLAG() and the like.
 defined() { # FUNCTION
 	pattern="^([A-Za-z_#].*[ *(])?$1[(]"
 	grep -rqE "$pattern" "$want" ||
 	grep -rqE "$pattern" --include='*.[ch]' \
-		"$tree/mm" "$tree/fs" "$tree/kernel" "$tree/io_uring" "$tree/include/linux"
+		"$tree/mm" "$tree/fs" "$tree/kernel" "$tree/io_uring" "$tree/include/linux" ||
+	echo "$1" | grep -qE "^folio_(set|clear|test)_" &&
+	grep -qE "^[A-Z]*(PAGEFLAG|FOLIO_FLAG)[(].*\\b${1#folio_*_}," "$tree/include/linux/page-flags.h"
 }
 
 {
