@@ -53,8 +53,8 @@ defined() { # FUNCTION
 	grep -rqE "$pattern" "$want" ||
 	grep -rqE "$pattern" --include='*.[ch]' \
 		"$tree/mm" "$tree/fs" "$tree/kernel" "$tree/io_uring" "$tree/include/linux" ||
-	echo "$1" | grep -qE "^folio_(set|clear|test)_" &&
-	grep -qE "^[A-Z]*(PAGEFLAG|FOLIO_FLAG)[(].*\\b${1#folio_*_}," "$tree/include/linux/page-flags.h"
+	{ echo "$1" | grep -qE "^folio_(set|clear|test)_" &&
+	  grep -qE "^[A-Z]*(PAGEFLAG|FOLIO_FLAG)[(].*[ (]${1#folio_*_}," "$tree/include/linux/page-flags.h"; }
 }
 
 {
