@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Measure memfd_tripwire beside the alternatives:
-#   bench.sh run		all of it, with plots and a report in build/bench
-#   bench.sh report		plots and report again, from what was measured last
-#   bench.sh profile		say in which functions single paths spend their instructions
-#   bench.sh check		count instructions; fail when a path has grown by over 3%
-#   bench.sh check --update	make what is counted the table that it is held against
-#   bench.sh pristine		count those of other memfds on a kernel without the patches too
+#   bench.sh run	measure, draw and report in build/bench
+#   bench.sh report	draw and report again from the last measurement
+#   bench.sh profile	list the functions that a path spends them in
+#   bench.sh check	count instructions; fail when a path grew by over 3%
+#   bench.sh check --update	keep the counted instructions as the new table
+#   bench.sh pristine	count other memfds, with and without the patches
 . "$(dirname "$0")/lib.sh"
 
 results=$top/build/bench
@@ -21,7 +21,7 @@ others=0			# how many were, at most, when a part began
 by_cpus='baseline doorbell roundtrip rearm'
 counted='paths plain-paths baseline doorbell held roundtrip rate ring rearm report mappers watches huge'
 
-# For three seconds: what just ended, as a build, is in the load average for minutes.
+# Over three seconds: the load average would still contain an earlier build.
 look_around() {
 	others=$({ sed q /proc/stat; sleep 3; sed q /proc/stat; } | awk -v most="$others" '
 	{
@@ -49,7 +49,7 @@ measure() { # FILE CPUS|icount ARGS...
 		die "the benchmark said nothing; see $run/bench-$1.out"
 }
 
-# Where it ran, for the report and the captions. qemu.sh has found out about KVM.
+# The machine, for the report and the captions. qemu.sh has probed KVM before.
 describe() {
 	accel=$(cat "$cache/accelerator-$(cat /proc/sys/kernel/random/boot_id)" 2> /dev/null ||
 		echo tcg)
