@@ -13,12 +13,12 @@
 #include <linux/types.h>
 
 /**
- * memfd_tripwire_trip - called when an event is raised
+ * memfd_tripwire_event() - An event is raised
  * @inode: Inode of the memfd_tripwire.
- * @start: First page that changed.
- * @last: Last page that changed.
+ * @start: Index of the first page that changed.
+ * @last: Index of the last page that changed.
  */
-TRACE_EVENT(memfd_tripwire_trip,
+TRACE_EVENT(memfd_tripwire_event,
 	    TP_PROTO(const struct inode *inode, pgoff_t start, pgoff_t last),
 	    TP_ARGS(inode, start, last),
 	    TP_STRUCT__entry(
@@ -35,34 +35,34 @@ TRACE_EVENT(memfd_tripwire_trip,
 );
 
 /**
- * memfd_tripwire_ack - called when an ACK, read(2) of a watch or a new one has re-armed
+ * memfd_tripwire_ack() - A pass of an ACK or a watch has re-armed
  * @inode: Inode of the memfd_tripwire.
- * @watch: Whether it was a watch.
- * @revoked: Folios that were re-armed.
- * @hot: Whether any were left granted for the producer's sake.
- * @pinned: Whether any were left granted since they are pinned.
+ * @watch: The pass was that of a watch.
+ * @revoked: Number of folios revoked.
+ * @spared: Folios stay granted so that a producer makes progress.
+ * @pinned: Folios stay granted because they are pinned.
  */
 TRACE_EVENT(memfd_tripwire_ack,
 	    TP_PROTO(const struct inode *inode, bool watch, unsigned long revoked,
-		     bool hot, bool pinned),
-	    TP_ARGS(inode, watch, revoked, hot, pinned),
+		     bool spared, bool pinned),
+	    TP_ARGS(inode, watch, revoked, spared, pinned),
 	    TP_STRUCT__entry(
 		    __field(u64, ino)
 		    __field(unsigned long, revoked)
 		    __field(bool, watch)
-		    __field(bool, hot)
+		    __field(bool, spared)
 		    __field(bool, pinned)
 	    ),
 	    TP_fast_assign(
 		    __entry->ino = inode->i_ino;
 		    __entry->watch = watch;
 		    __entry->revoked = revoked;
-		    __entry->hot = hot;
+		    __entry->spared = spared;
 		    __entry->pinned = pinned;
 	    ),
 	    TP_printk("ino=%llu by=%s revoked=%lu%s%s", __entry->ino,
 		      __entry->watch ? "watch" : "file", __entry->revoked,
-		      __entry->hot ? " hot" : "", __entry->pinned ? " pinned" : "")
+		      __entry->spared ? " spared" : "", __entry->pinned ? " pinned" : "")
 );
 
 #endif /* _TRACE_MEMFD_TRIPWIRE_H */

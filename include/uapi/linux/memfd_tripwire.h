@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * memfd_tripwire - memory that tells when it is written
+ * memfd_tripwire - a memfd with write notifications
  *
  * See Documentation/userspace-api/memfd_tripwire.rst.
  */
@@ -14,9 +14,10 @@
  * DOC: Flags of memfd_tripwire()
  *
  * MEMFD_TRIPWIRE_WATCH_ONLY
- *	Only watches are told. The file polls as a regular file does, and an ACK
- *	on it fails with EOPNOTSUPP: it can be handed to producers that must
- *	neither see nor take events. Pages that no watch covers are not re-armed.
+ *	Only watches are notified. The file polls as a regular file does, and
+ *	an ACK on it fails with EOPNOTSUPP: it can be handed to producers that
+ *	must neither see nor clear events. Pages that no watch covers are not
+ *	re-armed.
  *
  * MEMFD_TRIPWIRE_NOHUGE
  *	No huge pages, so that reports are exact to the page.
@@ -38,11 +39,11 @@
 
 /**
  * struct memfd_tripwire_watch - argument of MEMFD_TRIPWIRE_WATCH
- * @flags: Of MEMFD_TRIPWIRE_WATCH_*.
+ * @flags: MEMFD_TRIPWIRE_WATCH_NONBLOCK and _EVENTFD, or 0.
  * @eventfd: An eventfd(2); ignored without MEMFD_TRIPWIRE_WATCH_EVENTFD.
- * @offset: Where to watch, in bytes; a multiple of the page size.
- * @len: How much, in bytes; a multiple of the page size. 0 means to the end,
- *	 wherever that will be. A watch may lie beyond the end of the file.
+ * @offset: Start of the range, in bytes; a multiple of the page size.
+ * @len: Length, in bytes; a multiple of the page size. 0 means to the end of
+ *	 the file, and grows with it. A watch may lie beyond its end.
  */
 struct memfd_tripwire_watch {
 	__u32 flags;
@@ -53,8 +54,8 @@ struct memfd_tripwire_watch {
 
 /**
  * struct memfd_tripwire_range - what read(2) of a watch reports
- * @offset: Where, in bytes; a multiple of the page size.
- * @len: How much, in bytes; a multiple of the page size.
+ * @offset: Start of the range, in bytes; a multiple of the page size.
+ * @len: Length of the range, in bytes; a multiple of the page size.
  */
 struct memfd_tripwire_range {
 	__u64 offset;
@@ -62,10 +63,10 @@ struct memfd_tripwire_range {
 };
 
 /**
- * MEMFD_TRIPWIRE_ACK - re-arm the whole file and take the event back
+ * define MEMFD_TRIPWIRE_ACK - re-arm the whole file and clear the event
  *
  * ioctl(fd, MEMFD_TRIPWIRE_ACK, 0) on a file of memfd_tripwire(2), or on any
- * description of it that was opened later. Write-protects whatever was written
+ * description of it that was opened later. Write-protects the pages written
  * since the last ACK and clears the event of this open file description only.
  *
  * When it returns 0, every write to the region has either landed and is
@@ -77,17 +78,17 @@ struct memfd_tripwire_range {
 #define MEMFD_TRIPWIRE_ACK	_IO(0xDA, 0)
 
 /**
- * MEMFD_TRIPWIRE_WATCH - watch a part of the file
+ * define MEMFD_TRIPWIRE_WATCH - watch a part of the file
  *
  * ioctl(fd, MEMFD_TRIPWIRE_WATCH, &watch) returns a descriptor, close-on-exec,
- * that is readable once something in the range was written after the ioctl
- * returned. Its read(2) waits for that, re-arms the range and reports what was
- * written, as an array of struct memfd_tripwire_range: ascending, merged, and
- * in whole folios as far as they are in the range. When it returns, every write
- * to the range is visible and was reported, or will make the watch readable.
+ * which becomes readable when the range is written after the ioctl returned.
+ * Its read(2) waits for that, re-arms the range and reports what was written,
+ * as an array of struct memfd_tripwire_range: ascending, merged, and in whole
+ * folios, clipped to the range. When it returns, every write to the range is
+ * visible and was reported, or will make the watch readable.
  *
- * A buffer too short for all of it gets as many as fit, at most 256; the rest is
- * left for the next read(2), which goes on behind it. Below 16 bytes: EINVAL.
+ * A short buffer gets as many ranges as fit, at most 256. The rest is left for
+ * the next read(2), which goes on after them. Below 16 bytes: EINVAL.
  *
  * Errors of the ioctl: EINVAL an unknown flag, a range that is not aligned or
  * too far out, or @eventfd is something else; EBADF @eventfd is not open; E2BIG

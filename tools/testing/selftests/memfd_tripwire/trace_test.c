@@ -51,10 +51,10 @@ static int traced_here(unsigned long long ino, const char *event, const char *re
 TEST_F(tripwire, trip_is_traced_with_its_pages)
 {
 	store(self->map + 3 * self->page, 1);
-	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_trip", "pages=3-3"));
+	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_event", "pages=3-3"));
 	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			       4 * self->page, 2 * self->page));
-	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_trip", "pages=4-5"));
+	EXPECT_EQ(1, traced_here(self->ino, "memfd_tripwire_event", "pages=4-5"));
 }
 
 TEST_F(tripwire, ack_is_traced_with_what_it_rearmed)
