@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # Run the benchmark program in a guest, for bench.sh:
 #   bench-guest.sh run CPUS|icount ARGS...
-#	on so many CPUs, or on one whose clock counts instructions
+#	run it on CPUS CPUs, or on one CPU whose clock counts instructions
 #   bench-guest.sh profile COMMAND...
-#	give COMMAND the log of each instruction of the paths
+#	run COMMAND with the log of all instructions of the paths as an argument
 . "$(dirname "$0")/lib.sh"
 . "$top/scripts/qemu.sh"
 
 flavour=${FLAVOUR:-demo}
-options='panic=-1 tsc=reliable'		# or Linux may choose a slow clock
+options='panic=-1 tsc=reliable'		# without it Linux may choose a slow clock
 program="file /bench $out/bench/bench 0755 0 0"
 
 shown() { sed -un 's/^# \(.* took\)/bench: \1/p'; }
@@ -22,8 +22,8 @@ measure() { # CPUS|icount ARGS...
 	boot "$label" "$cpus" $memory 1800
 }
 
-# QEMU's monitor has it log each instruction to a pipe, once the guest is ready.
-profile() { # COMMAND..., whose last argument will be the log
+# The monitor makes QEMU log each instruction to a pipe once the guest is ready.
+profile() { # COMMAND..., to which the log is added as the last argument
 	verdict=$run/profile.out machine=icount
 	make_initrd profile "/bench -i profile" "$program"
 	rm -f "$run"/profile.monitor.* "$run/profile.log"
@@ -41,13 +41,13 @@ profile() { # COMMAND..., whose last argument will be the log
 	until grep -q '^# profile: ready' "$verdict"; do
 		waited=$((waited + 1))
 		kill -0 $guest 2> /dev/null && [ $waited -lt 300 ] ||
-			die "the guest does not get ready; see $run/profile.console"
+			die "the guest has ended or is not ready; see $run/profile.console"
 		sleep 1
 	done
-	# The first of these is what newer versions of QEMU call the second.
+	# Newer versions of QEMU know one-insn-per-tb, older ones singlestep.
 	printf '%s\n' 'one-insn-per-tb on' 'singlestep on' "logfile $run/profile.log" \
 		'log nochain,exec' > "$run/profile.monitor.in"
-	"$@" "$run/profile.log" || die "no profile came out; see $run/profile.qemu"
+	"$@" "$run/profile.log" || die "there is no profile; see $run/profile.qemu"
 	kill $guest $said 2> /dev/null || :
 	trap - EXIT
 }

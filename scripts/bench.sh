@@ -1,27 +1,27 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Measure memfd_tripwire beside the alternatives:
-#   bench.sh run	measure, draw and report in build/bench
+#   bench.sh run	measure (13 minutes), draw and report in build/bench
 #   bench.sh report	draw and report again from the last measurement
-#   bench.sh profile	list the functions that a path spends them in
-#   bench.sh check	count instructions; fail when a path grew by over 3%
+#   bench.sh profile	list the functions that take the instructions of a path
+#   bench.sh check	count instructions; fail if a path has grown by over 3%
 #   bench.sh check --update	keep the counted instructions as the new table
-#   bench.sh pristine	count other memfds, with and without the patches
+#   bench.sh pristine	compare plain memfds with an unpatched kernel's
 . "$(dirname "$0")/lib.sh"
 
 results=$top/build/bench
 parts=$top/scripts/bench
 table=$parts/instructions-$base
 growth=3			# per cent that a path may grow by
-growth_of_others=0.5		# and one of a memfd that is no tripwire, by our patches
-quiet=0.2			# CPUs of the host, busy otherwise: above, wall times are disturbed
-others=0			# how many were, at most, when a part began
+growth_of_others=0.5		# per cent that our patches may add to a plain memfd
+quiet=0.2			# busy CPUs of the host that disturb wall times
+others=0			# the most that were busy when a guest was started
 
-# What says something of its own on fewer or more CPUs, and what can be counted.
+# The groups that depend on the number of CPUs, and those that can be counted.
 by_cpus='baseline doorbell roundtrip rearm'
 counted='paths plain-paths baseline doorbell held roundtrip rate ring rearm report mappers watches huge'
 
-# Over three seconds: the load average would still contain an earlier build.
+# Measure three seconds: the load average still contains an earlier build.
 look_around() {
 	others=$({ sed q /proc/stat; sleep 3; sed q /proc/stat; } | awk -v most="$others" '
 	{
@@ -46,7 +46,7 @@ measure() { # FILE CPUS|icount ARGS...
 	look_around
 	"$top/scripts/bench-guest.sh" run "$@" || die "the benchmark failed; see $run/bench-$1.out"
 	tr -d '\r' < "$run/bench-$1.out" | grep '^bench	' > "$lines" ||
-		die "the benchmark said nothing; see $run/bench-$1.out"
+		die "the benchmark has no results; see $run/bench-$1.out"
 }
 
 # The machine, for the report and the captions. qemu.sh has probed KVM before.
@@ -58,18 +58,18 @@ describe() {
 	qemu=$(qemu-system-x86_64 --version | sed -n '1s/^[^0-9]*\([0-9.]*\).*/\1/p')
 	printf '%s\t%s\n' \
 		kernel "Linux $kernel, scripts/config/demo.config" \
-		'wall time' "QEMU $qemu, $accel, 2 CPUs where not said otherwise" \
-		instructions "QEMU $qemu, tcg, -icount shift=0, 1 CPU: user and kernel, and the idle time that is waited for" \
-		host "$cpu, $(nproc) CPUs, $others of them busy otherwise" \
+		'wall time' "QEMU $qemu, $accel, 2 CPUs unless stated otherwise" \
+		instructions "QEMU $qemu, tcg, -icount shift=0, 1 CPU; user, kernel and idle time" \
+		host "$cpu, $(nproc) CPUs, $others of them busy with other work" \
 		date "$(date -u '+%Y-%m-%d %H:%M UTC')" \
-		producer 'on CPU 0, stores to a mapping of its own; asleep: until the consumer is blocked (state S)' \
+		producer 'on CPU 0, with a mapping of its own; waits until a sleeping consumer is blocked (state S)' \
 		consumer 'on CPU 1, in another process; uffd-async and soft-dirty scan every 1 ms' \
 		> "$results/machine"
 	[ "$accel" = tcg ] || accel=kvm
 	echo "$accel" > "$results/accel"
 	awk -v most=$quiet -v others="$others" 'BEGIN {
-		if (others > most) print others " of its CPUs were busy otherwise" }' > "$results/busy"
-	echo "Guest: QEMU $qemu ($accel), CPUS, Linux $kernel, demo.config. Host: $cpu, $(nproc) CPUs, $others busy otherwise." \
+		if (others > most) print others " of its CPUs were busy with it" }' > "$results/busy"
+	echo "Guest: QEMU $qemu ($accel), CPUS, Linux $kernel, demo.config. Host: $cpu, $(nproc) CPUs, $others busy with other work." \
 		> "$results/caption"
 }
 
@@ -100,7 +100,7 @@ caption() { # BOOT REMARK
 	printf '%s\\n%s\n' "$2" "$(sed "$edit" "$results/caption")"
 }
 
-# By either clock.
+# Two plots, one by each clock.
 curves() { # NAME GROUP METRIC X WANT HEADING ACROSS REMARK [UNIT]
 	for boot in 2 icount; do
 		unit=${9:-ns}
@@ -127,23 +127,23 @@ report() {
 	plots=
 	rm -f "$results"/*.svg "$results"/*.dat
 	bars doorbell doorbell '*:p50:p50 *:p99:p99 *:p99.9:p99.9' \
-		'Latency of one doorbell: from before the store to the consumer having its value' \
-		'The consumer is asleep; but uffd-async and soft-dirty scan every 1 ms, and busy spins.'
+		'Latency of one doorbell: from the store until the consumer has its value' \
+		'The consumer sleeps; with uffd-async and soft-dirty it scans every 1 ms, with busy it spins.'
 	bars held held '*:p50:consumer-waits alone:p50:no-consumer' \
-		'How long ringing one doorbell holds the producer up' \
-		'Median; two reads of the clock are in it. uffd-wp and vfio-user need a consumer.'
+		'Delay of the producer by one doorbell' \
+		'Median, with two clock reads in it. uffd-wp and vfio-user always need a consumer.'
 	bars roundtrip roundtrip 'asleep:p50:consumer-asleep awake:p50:consumer-awake' \
-		'Round trip: ring, the consumer has it and replies over an eventfd' \
-		'Median. Awake: the consumer tries again and again, without sleeping.'
-	curves consumer rate consumer-cpu rate '' 'CPU that the consumer takes' 'doorbells a second' \
-		'Median of 3 runs. Up to 100 % is one CPU.' '% of a CPU'
-	curves producer rate producer-cost rate '' 'CPU that the producer takes to ring one doorbell' \
-		'doorbells a second' \
-		'What it waits between them is not in it, but with 1 CPU: there the sleep between them is.' ns
-	curves written rearm rearm pages resident=256MiB 'Re-arming what was written, of 256 MiB resident' \
+		'Round trip: one doorbell and the reply of the consumer over an eventfd' \
+		'Median. Awake: the consumer retries without sleeping.'
+	curves consumer rate consumer-cpu rate '' 'CPU time of the consumer' 'doorbells per second' \
+		'Median of 3 runs. 100 % is one CPU.' '% of a CPU'
+	curves producer rate producer-cost rate '' 'CPU time of the producer for one doorbell' \
+		'doorbells per second' \
+		'Without the wait between doorbells; on 1 CPU with the sleep between them.' ns
+	curves written rearm rearm pages resident=256MiB 'Re-arming written pages of 256 MiB resident' \
 		'pages written, spread evenly' 'Median. uffd-wp and mprotect do not report which pages.'
 	curves resident rearm rearm resident pages=1 'Re-arming one written page' \
-		'MiB resident; the last one is a sparse 1 TiB' \
+		'MiB resident; the last point is a sparse file of 1 TiB' \
 		'Median. For 1 TiB userfaultfd would need 2 GiB of page tables.'
 	curves mappers mappers rearm processes pages=64 \
 		'Re-arming 64 pages that every process has written' 'processes that map them' \
@@ -155,22 +155,22 @@ report() {
 			'disjoint watches on the file, a page each' 'Median.'
 	done
 	extract cpus '1 2 4' -v kind=cpus -v group=doorbell -v metric=p50
-	draw cpus lines "$(caption cpus "Median; the consumer is asleep, or scans, or spins. The host has $(nproc): beyond, CPUs wait for one another.")" \
+	draw cpus lines "$(caption cpus "Median; the consumer sleeps, scans or spins. The host has $(nproc) CPUs, which more virtual ones share.")" \
 		"heading = 'Latency of one doorbell by virtual CPUs'; unit = 'ns'; across = 'CPUs'"
 	extract paths icount -v kind=bars -v group=paths -v 'columns=*:cost:instructions'
 	draw paths bars "$(caption icount 'Median of 300.')" \
 		"heading = 'Single paths of the kernel'; unit = 'instructions'; bars = 1"
 
 	bars huge huge '*:store:store *:rearm:re-arm' \
-		'One huge page of 2 MiB: the store that raises an event, and the re-arming' \
+		'One huge page of 2 MiB: the store that raises an event, and re-arming' \
 		'Median. TCG drops all translations to flush a huge page; hardware does not.' \
 		'pages=1,size=2MiB'
 	bars report report '*:rearm:re-arm' \
-		'Finding, and re-arming, 1 written page among 262,144' 'Median. 1 GiB resident.'
+		'Finding and re-arming 1 written page among 262,144' 'Median. 1 GiB resident.'
 	bars ring ring '*:time:doorbell' 'Writing 64 KiB of payload and ringing its doorbell' \
 		'Median.' 'payload=64KiB' 'linear = 1'
 	extract memory 2 -v kind=bars -v group=memory -v 'columns=file:slab:file watch:slab:watch'
-	draw memory bars "$(caption 2 'Slab that many of them take, for each; a file has an inode and its state.')" \
+	draw memory bars "$(caption 2 'Slab memory for each, as a mean of 4,000. A file includes its inode.')" \
 		"heading = 'Memory for each file and watch'; unit = 'bytes'; bars = 2; linear = 1"
 
 	judged html > "$results/report.html"
@@ -198,13 +198,13 @@ run_all() {
 	}
 	profile
 	describe
-	[ ! -s "$results/busy" ] || say "the host is busy ($(cat "$results/busy")): wall times are disturbed"
+	[ ! -s "$results/busy" ] || say "the host had other work ($(cat "$results/busy")): wall times are disturbed"
 	report
 }
 
 profile() {
 	mkdir -p "$results"
-	say "benchmark: which functions the instructions of a path are in"
+	say "benchmark: instructions of each path by function"
 	grep ' [tTwW] ' "$tree/obj-demo/System.map" | sort > "$results/System.map"
 	"$top/scripts/bench-guest.sh" profile awk -v turns=1 -f "$parts/profile.awk" \
 		"$results/System.map" "$run/profile.out" > "$results/profile.new"
@@ -237,8 +237,8 @@ pristine() {
 		seen++
 	}
 	END { exit failed > 0 || !seen }' "$results/pristine.tsv" "$results/plain.tsv" ||
-		die "the patches cost other memfds more than $growth_of_others%"
-	say "no path of another memfd has grown by over $growth_of_others%"
+		die "the patches add more than $growth_of_others% to a path of plain memfds"
+	say "no path of plain memfds has grown by over $growth_of_others%"
 }
 
 check() { # [--update]
@@ -255,7 +255,7 @@ check() { # [--update]
 		say "$table is up to date: $(grep -vc '^#' "$table") paths"
 		return 0
 	fi
-	[ -f "$table" ] || die "there is no $table: 'bench.sh check --update' makes it"
+	[ -f "$table" ] || die "there is no $table; 'scripts/bench.sh check --update' makes it"
 	awk -v most=$growth '
 	/^#/ { next }
 	!counted { was[$1] = $2; next }
@@ -280,7 +280,7 @@ check() { # [--update]
 			}
 		exit failed > 0
 	}' "$table" counted=1 "$results/instructions" ||
-		die "paths have grown by over $growth%, or appeared, or vanished; if so intended: bench.sh check --update"
+		die "paths have grown by over $growth%, are new or are missing; if that is intended, run: scripts/bench.sh check --update"
 	say "no path has grown by over $growth%"
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - benchmark: the ways to ring a doorbell, and to hear it
+ * memfd_tripwire - benchmark: the ways to ring a doorbell and to receive it
  *
- * A doorbell is a number that grows. The producer rings it; the consumer waits until
- * it has a new one. The order of its steps is the one that loses no doorbell.
+ * A doorbell is a number that grows. The producer stores a new number and the
+ * consumer waits for it. Each consumer clears its event or re-arms first and
+ * loads the number after that, so that no doorbell is lost.
  */
 
 #include <stddef.h>
@@ -13,7 +14,7 @@
 #include "bell.h"
 #include "tracker.h"
 
-/* What a vfio-user client sends for a trapped store: a header and a region write. */
+/* A vfio-user client's message for a trapped store: header and region write. */
 struct region_write {
 	uint16_t id;
 	uint16_t command;
@@ -49,7 +50,7 @@ static void ring_plain(struct bell *bell, uint64_t value)
 	store(bell->word, value);
 }
 
-/* Wait in read(2); or, awake, try until there is something. */
+/* Wait in read(2); with an awake consumer, retry until an event is there. */
 static void read_event(struct bell *bell, int fd, void *data, size_t size)
 {
 	ssize_t got;
@@ -128,7 +129,7 @@ static const char *open_futex(struct bell *bell)
 	return NULL;
 }
 
-/* As good as it gets: no system call unless the consumer says that it sleeps. */
+/* The cheapest protocol: no system call unless the consumer is asleep. */
 static void ring_futex(struct bell *bell, uint64_t value)
 {
 	uint32_t *sleeping = &bell->board->sleeping;
@@ -171,8 +172,9 @@ static const char *open_uffd_wp(struct bell *bell)
 }
 
 /*
- * The producer is held until the page is opened for it. It has to be armed again, but
- * not before the store is done, or the producer would fault for ever.
+ * The producer is blocked until the page is unprotected. The page is protected
+ * again only after the store is visible; earlier, the store would fault again,
+ * forever.
  */
 static uint64_t await_uffd_wp(struct bell *bell, uint64_t seen)
 {
@@ -260,7 +262,10 @@ static const char *open_mprotect(struct bell *bell)
 	return NULL;
 }
 
-/* As for userfaultfd; but the store may have been seen already, and none follow. */
+/*
+ * As for userfaultfd, but the consumer may have seen the store already, and
+ * perhaps no other follows: the wait for it is bounded.
+ */
 static uint64_t await_mprotect(struct bell *bell, uint64_t seen)
 {
 	uint64_t rung;

@@ -19,13 +19,13 @@ enum waiting {
 
 /**
  * struct board - ordinary memory that producer and consumer share
- * @consumer: thread of the consumer, once it runs
+ * @consumer: thread ID of the consumer, 0 until it runs
  * @seen: the newest doorbell that the consumer has received
- * @seen_at: the time of that
+ * @seen_at: time at which it was received, in ns
  * @done: the consumer has received the last doorbell
  * @sleeping: futex: the consumer asks for a wake-up
- * @wakeups: how often the consumer found a new doorbell
- * @usage: of the consumer, at the end
+ * @wakeups: number of times that the consumer found a new doorbell
+ * @usage: usage of the consumer, set at the end
  */
 struct board {
 	uint64_t consumer;
@@ -41,16 +41,16 @@ struct board {
  * struct bell - a doorbell and its mechanism
  * @how: the mechanism
  * @board: shared with the consumer
- * @page: bytes of the memory
+ * @page: size of the memory in bytes
  * @word: mapping that the producer stores to
  * @view: second mapping, which the consumer reads
  * @memory: the memfd, or -1
  * @event: the fd that the consumer waits for, or -1
  * @reply: an eventfd for replies, or -1
- * @socket: producer's and consumer's end, or -1
+ * @socket: the producer's end and the consumer's, or -1
  * @pagemap: /proc/self/pagemap, or -1
  * @clear_refs: /proc/self/clear_refs, or -1
- * @awake: the consumer tries again and again instead of sleeping
+ * @awake: the consumer retries without sleeping
  * @alone: producer and consumer are one thread
  */
 struct bell {
@@ -77,7 +77,7 @@ struct bell {
  * @in_thread: the consumer is a thread of the producer's process
  * @open: set up; returns the reason why it is not available, or NULL
  * @ring: make @value the newest doorbell
- * @await: wait for a doorbell other than @seen and return it, or @seen for none yet
+ * @await: wait for a doorbell other than @seen; returns it or, for none, @seen
  */
 struct mechanism {
 	const char *name;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - benchmark: what it costs beside what else there is
+ * memfd_tripwire - benchmark: its cost and that of the alternatives
  *
- * bench [group...]	those groups; by default all but the paths
+ * bench [group...]	run these groups; by default all but the paths
  * bench -i [group...]	the same, where a nanosecond stands for an instruction
  *
- * bench_lib.c describes the output. A lost doorbell, or a group that hangs, ends it with a
- * status other than 0.
+ * bench_lib.c describes the output. The status is not 0 after a lost doorbell
+ * or a group that hangs.
  */
 
 #include "bench_lib.h"
@@ -42,12 +42,12 @@ static void on_alarm(int signal)
 {
 	char said[128];
 
-	/* The children die with it. */
+	/* The children die with this process. */
 	snprintf(said, sizeof(said), "it hangs, or takes over %d s", GROUP_SECONDS);
 	fail_plainly(at_work, said);
 }
 
-/* In a process of its own: what soft-dirty costs is by all the memory of a process. */
+/* In a child: the cost of soft-dirty grows with all the memory of a process. */
 static void run_group(unsigned int i)
 {
 	uint64_t began = now_ns();

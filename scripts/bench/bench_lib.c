@@ -20,16 +20,17 @@ void fail_plainly(const char *subject, const char *what)
 	_exit(1);
 }
 
-/* Instruction counts repeat exactly: a quarter of the time suffices. */
+/* Instruction counts repeat exactly: a quarter of the time is enough. */
 uint64_t budget(uint64_t ns)
 {
 	return counts_instructions ? ns / 4 : ns;
 }
 
 /*
- * The output: bench, group, mechanism, parameter, metric, value and unit, with tabs
- * between them. A measurement that this kernel or machine cannot make has the metric
- * skip, the value - and the reason.
+ * The output: bench, group, mechanism, parameter, metric, value and unit,
+ * separated by tabs. A measurement that this kernel or machine does not
+ * support has the metric 'skip', the value '-' and the reason in the place of
+ * the unit.
  */
 void line(const char *group, const char *mechanism, const char *parameter,
 	  const char *metric, double value, const char *unit)
@@ -106,7 +107,7 @@ void end_repetition(struct samples *samples)
 	samples->ended = samples->nr;
 }
 
-/* The percentiles, and how far the medians of the repetitions lie apart, in percent. */
+/* Percentiles, and the range of the repetitions' medians in percent of p50. */
 void line_percentiles(const char *group, const char *mechanism, const char *parameter,
 		      struct samples *samples)
 {
@@ -116,7 +117,7 @@ void line_percentiles(const char *group, const char *mechanism, const char *para
 	middle = quantile(samples, 0.5);
 	line(group, mechanism, parameter, "p50", middle, "ns");
 	line(group, mechanism, parameter, "p99", quantile(samples, 0.99), "ns");
-	/* Of fewer it would be the worst one. */
+	/* With fewer samples this would be about the maximum. */
 	if (samples->nr >= 2000)
 		line(group, mechanism, parameter, "p99.9", quantile(samples, 0.999), "ns");
 	line(group, mechanism, parameter, "spread",
@@ -165,7 +166,7 @@ unsigned int cpus(void)
 	return nr > 1 ? nr : 1;
 }
 
-/* The producer has the first CPU; the consumer the second, if there is one. */
+/* The producer runs on CPU 0; the consumer on CPU 1, if there is one. */
 void pin_to(unsigned int cpu)
 {
 	cpu_set_t set;
@@ -200,7 +201,7 @@ uint32_t pseudo_random(void)
 	return state >> 8;
 }
 
-/* The number behind @key in a file like /proc/meminfo, or 0. */
+/* The sum of the numbers after @key in a file like /proc/meminfo, or 0. */
 unsigned long number_in(const char *path, const char *key)
 {
 	unsigned long number = 0;
@@ -224,7 +225,7 @@ void *must_map(int fd, size_t len)
 	return map;
 }
 
-/* Shared with the children; not a doorbell. */
+/* Anonymous memory that is shared with the children; not for doorbells. */
 void *shared_memory(size_t len)
 {
 	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -261,7 +262,7 @@ int must_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
 	return watch;
 }
 
-/* Another kernel may give this number to another call: only ours has the ACK. */
+/* Only a tripwire has the ACK: the number may be that of another call. */
 bool have_tripwire(void)
 {
 	int fd = memfd_tripwire(0);
@@ -282,7 +283,7 @@ pid_t fork_child(void)
 	return child;
 }
 
-/* 0; or -1 if @path does not exist, is read-only, or refuses @text. */
+/* Returns 0, or -1 if @path does not exist, is read-only, or rejects @text. */
 int write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -295,7 +296,7 @@ int write_text(const char *path, const char *text)
 	return written < 0 ? -1 : 0;
 }
 
-/* The watch, or -1 with errno. */
+/* Returns the watch fd, or -1 with errno. */
 int add_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags)
 {
 	struct memfd_tripwire_watch watch = {

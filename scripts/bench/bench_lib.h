@@ -47,7 +47,7 @@
  * @ended: number of values that belong to finished repetitions
  * @low: least median of a repetition
  * @high: greatest median of a repetition
- * @value: nanoseconds, or what the caller measures
+ * @value: the samples, in ns or the caller's unit
  */
 struct samples {
 	unsigned int nr;
@@ -79,9 +79,9 @@ struct reports {
 
 extern __thread uint64_t calls;		/* system calls of this thread */
 extern const char *at_work;		/* the mechanism under test */
-extern bool counts_instructions;	/* a nanosecond stands for an instruction */
+extern bool counts_instructions;	/* a nanosecond is an instruction */
 
-/* System calls are counted where they are made. */
+/* Count a system call where it is made. */
 #define counted(call)	(calls++, (call))
 
 void fail(const char *what) __attribute__((noreturn));
@@ -127,7 +127,7 @@ bool have_tripwire(void);
 int add_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags);
 int must_watch(int fd, uint64_t offset, uint64_t len, unsigned int flags);
 
-/* Inline: these run inside the measured intervals. */
+/* Inline, because these run inside the measured intervals. */
 
 static inline int memfd_tripwire(unsigned int flags)
 {
@@ -147,7 +147,7 @@ static inline bool pending_within(int fd, int timeout_ms)
 	return poll(&pfd, 1, timeout_ms) == 1 && (pfd.revents & POLLIN);
 }
 
-/* One read(2) with room for @room ranges: their number, or -1 with errno. */
+/* One read(2) of up to @room ranges: returns their number, or -1 with errno. */
 static inline int read_reports(int watch, struct reports *reports, int room)
 {
 	ssize_t got = read(watch, reports->range, room * sizeof(reports->range[0]));
@@ -174,7 +174,7 @@ static inline uint64_t now_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-/* Between two looks at memory that another process writes. */
+/* Between two loads from memory that another process writes. */
 static inline void relax(void)
 {
 	if (cpus() == 1)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-# From the benchmark's lines to columns for gnuplot.
-#   kind=lines group= metric= x=KEY [want=KEY=VALUE]	a block of x and y for each mechanism,
-#					with its name as a comment
-#   kind=bars  group= columns='P:METRIC:TITLE ...'	a row for each mechanism; P is the
-#					parameter, or * for any but 'alone'; only= leaves others out
-#   kind=cpus  group= metric=			as lines, over the number in the file's name
+# Turn the benchmark's lines into columns for gnuplot.
+#   kind=lines group= metric= x=KEY [want=KEY=VALUE]
+#	a block of x and y for each mechanism, with its name as a comment
+#   kind=bars group= columns='P:METRIC:TITLE ...' [only=PARAMETER]
+#	a row for each mechanism; P is the parameter, or * for any but 'alone'
+#   kind=cpus group= metric=
+#	as lines; x is the number of CPUs, from the file's name
 BEGIN { FS = "\t" }
 
 function size(text) {
@@ -13,7 +14,7 @@ function size(text) {
 	return text + 0
 }
 
-# The value of KEY in 'pages=64,resident=256MiB', or of 10000/s; "" if there is none.
+# The value of KEY in 'pages=64,resident=256MiB', or of rate in 10000/s; or "".
 function part(parameter, key,	n, i, item, pair) {
 	if (key == "rate" && parameter ~ /\/s$/) return parameter + 0
 	n = split(parameter, item, ",")
@@ -57,7 +58,7 @@ END {
 				printf "# %s\n%s\n\n", name[i], block[name[i]]
 		exit
 	}
-	# A column of which nothing is known is left out.
+	# Columns without any value are left out.
 	n = split(columns, column, " ")
 	printf "mechanism"
 	for (c = 1; c <= n; c++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - benchmark: what one doorbell costs, and many a second
+ * memfd_tripwire - benchmark: the cost of one doorbell, and of many per second
  */
 
 #include "groups.h"
@@ -8,16 +8,16 @@
 
 #define REPETITIONS	5
 #define WARM_UP		60
-#define DOORBELLS	600		/* a repetition */
-#define BUDGET_NS	700000000ull	/* of a repetition; then fewer have to do */
-#define SCANNED		200		/* of those that take a period each */
+#define DOORBELLS	600		/* per repetition */
+#define BUDGET_NS	700000000ull	/* per repetition; ends it early */
+#define SCANNED		200		/* the same with a scanning consumer */
 #define ROUND_TRIPS	200
 #define RATE_RUNS	3
-#define RATE_NS		200000000ull	/* a run */
+#define RATE_NS		200000000ull	/* per run */
 #define FLAT_OUT	0
-#define LOOK		32		/* doorbells between two looks at the clock */
+#define LOOK		32		/* doorbells between two clock reads */
 
-static const char * const not_with_one_cpu = "one CPU: the consumer could not run";
+static const char * const not_with_one_cpu = "with one CPU the consumer could not run";
 
 struct one_by_one {
 	struct samples latency;
@@ -74,7 +74,7 @@ static const char *waiting_name(const struct mechanism *how)
 	return names[how->waiting];
 }
 
-/* The mechanisms by turns, so that a noisy neighbour hits all of them. */
+/* Mechanisms take turns, so that other load of the host disturbs all alike. */
 void bench_doorbell(void)
 {
 	static struct one_by_one sums[NR_MECHANISMS];
@@ -110,7 +110,7 @@ void bench_doorbell(void)
 	}
 }
 
-/* Without a consumer: the cost of the store, or of the call, alone. */
+/* Without a consumer: the cost of the store or the system call alone. */
 static const char *ring_alone(struct samples *held, const struct mechanism *how)
 {
 	uint64_t i, began, done;
@@ -118,7 +118,7 @@ static const char *ring_alone(struct samples *held, const struct mechanism *how)
 	struct bell bell;
 
 	if (how->is_answered)
-		return "without a consumer the producer would wait for ever";
+		return "without a consumer the producer would wait forever";
 	pin_to(0);
 	reason = open_bell(&bell, how, false);
 	bell.alone = true;
@@ -164,7 +164,7 @@ static const char *ring_and_return(struct samples *trip, const struct mechanism 
 	if (how->waiting == SCANS)
 		return "a store wakes no consumer: see the doorbell's latency";
 	if (how->waiting == SPINS && !awake)
-		return "it never sleeps";
+		return "its consumer never sleeps";
 	reason = start_pair(&pair, how, awake, true);
 	if (reason)
 		return reason;
@@ -184,7 +184,7 @@ static const char *ring_and_return(struct samples *trip, const struct mechanism 
 	return NULL;
 }
 
-/* Store, the consumer has it and replies over an eventfd, the producer has the reply. */
+/* From the store to the consumer and back: it replies over an eventfd. */
 void bench_roundtrip(void)
 {
 	static struct samples trips[2 * NR_MECHANISMS];
@@ -206,17 +206,20 @@ void bench_roundtrip(void)
 }
 
 struct rate_sums {
-	struct samples rung;		/* a second */
+	struct samples rung;		/* doorbells per second */
 	struct samples producer;	/* millionths of a CPU */
 	struct samples consumer;
-	struct samples cost;		/* ns of the producer for a doorbell */
-	struct samples spent;		/* ns of the consumer for a doorbell */
+	struct samples cost;		/* the producer's ns per doorbell */
+	struct samples spent;		/* the consumer's ns per doorbell */
 	struct usage usage[2];
 	uint64_t wakeups;
 	uint64_t all;
 };
 
-/* Until the time has come, and how long of it was on the CPU. With one CPU, asleep. */
+/*
+ * Wait until @next: spin, or sleep if there is only one CPU. Returns the CPU
+ * time of the wait in ns.
+ */
 static uint64_t keep_pace(uint64_t next)
 {
 	struct timespec until = { next / 1000000000, next % 1000000000 };
@@ -232,9 +235,10 @@ static uint64_t keep_pace(uint64_t next)
 }
 
 /*
- * The producer keeps its pace by looking at the clock, and what that takes is not
- * counted; flat out it looks seldom. What is left is the ringing, and a clock read;
- * and with one CPU the sleep.
+ * The producer reads the clock to keep its rate; that time is subtracted. Flat
+ * out, it reads the clock once for each LOOK doorbells. The result is the cost
+ * of ringing and of one clock read, and with one CPU that of the sleep between
+ * two doorbells.
  */
 static const char *ring_at_rate(struct rate_sums *sums, const struct mechanism *how,
 				unsigned long rate)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-# A curve for each block of data. Also given: data; across, the x axis; curves, the
-# blocks' names; style, a file.
+# A curve for each block of data. Variables: those of style.gp; data, a file;
+# across, the title of the x axis; curves, the names of the blocks; style, a
+# file.
 load style
 all = "tripwire-ack tripwire-watch eventfd futex uffd-wp uffd-async soft-dirty mprotect".\
 	" busy socket vfio-user"
-# The same one everywhere for a mechanism.
+# A mechanism has the same line type in all plots.
 number(name) = int(sum [i = 1 : words(all)] (word(all, i) eq name ? i : 0))
 set logscale x
 set xlabel across

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# The opening of the report: five sentences and three plots that help to decide
-# whether to use the facility. Follows values.awk; report.awk calls it.
+# The opening of the report: five sentences and three plots, on which to decide
+# whether to use the facility. Follows values.awk. report.awk calls it.
 
 # The figure of a mechanism by the wall clock on 2 CPUs.
 function wall_time(group, mech, param, metric) {
@@ -8,7 +8,7 @@ function wall_time(group, mech, param, metric) {
 		      unit_of["2", group, mech, param == "waiting" ? "asleep" : param, metric])
 }
 
-# The lesser and the greater of ours.
+# The range of the two mechanisms that are ours.
 function both_of_ours(group, param, metric,	a, b) {
 	a = get("2", group, "tripwire-ack", param, metric)
 	b = get("2", group, "tripwire-watch", param, metric)
@@ -23,8 +23,8 @@ function sentence(text, known) {
 function five_sentences(	page, found) {
 	page = "pages=1,resident=1024MiB"
 	print "<ol class=opening>"
-	sentence("The producer needs <b>a pointer and no system call</b>: a sleeping consumer has the" \
-		" value " both_of_ours("doorbell", "asleep", "p50") " after the store, against " \
+	sentence("The producer needs <b>a pointer and no system call</b>. A sleeping consumer has the" \
+		" value " both_of_ours("doorbell", "asleep", "p50") " after the store; this takes " \
 		wall_time("doorbell", "eventfd", "asleep", "p50") " with eventfd and " \
 		wall_time("doorbell", "uffd-wp", "asleep", "p50") " with userfaultfd write protection.",
 		get("2", "doorbell", "tripwire-ack", "asleep", "p50"))
@@ -43,16 +43,18 @@ function five_sentences(	page, found) {
 	sentence("A watch finds 1 written page among 262,144 in " \
 		wall_time("report", "tripwire-watch", page, "rearm") "; PAGEMAP_SCAN takes " \
 		wall_time("report", "uffd-async", page, "rearm") ".", found)
-	sentence("<b>Use something else</b> where the producer can be changed (eventfd: a round trip" \
-		" in " times(ratio(get("2", "roundtrip", "eventfd", "asleep", "p50"),
+	sentence("<b>Use something else</b> where the producer can be changed (with eventfd a round" \
+		" trip takes " times(ratio(get("2", "roundtrip", "eventfd", "asleep", "p50"),
 				   get("2", "roundtrip", "tripwire-ack", "asleep", "p50"))) \
-		" the time), or where a core is free to poll (busy: " \
+		" the time of an ACK's), or where a core is free to poll the memory (" \
 		wall_time("doorbell", "busy", "spins", "p50") " for a doorbell).",
 		get("2", "roundtrip", "eventfd", "asleep", "p50"))
 	print "</ol>"
 	print "<p><small>Medians by the wall clock on 2 virtual CPUs" (accel == "tcg" ? \
 		", in QEMU's TCG: compare the figures with each other, not with hardware" : "") \
 		". <a href=#carries>What carries over to hardware</a>.</small>"
+	if (busy != "")
+		print "<p class=MISSED>The host had other work (" esc(busy) "): these times are disturbed."
 }
 
 # The plots of the opening, in this order; each has one clock.

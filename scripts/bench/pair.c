@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - benchmark: a producer and a consumer with a doorbell between them
+ * memfd_tripwire - benchmark: a producer and a consumer with a doorbell
  */
 
 #include <sys/eventfd.h>
@@ -48,7 +48,7 @@ void await_board(const struct pair *pair, const uint64_t *number, uint64_t least
 	}
 }
 
-/* Why the mechanism cannot be had, or NULL. */
+/* Returns the reason why the mechanism is not available, or NULL. */
 const char *open_bell(struct bell *bell, const struct mechanism *how, bool awake)
 {
 	*bell = (struct bell) { .how = how, .page = getpagesize(), .memory = -1, .event = -1,
@@ -77,7 +77,7 @@ void close_bell(struct bell *bell)
 			close(fd[i]);
 }
 
-/* As open_bell(), with a consumer that is there and replies, if asked to. */
+/* As open_bell(), then start a consumer, which replies if @replies is set. */
 const char *start_pair(struct pair *pair, const struct mechanism *how, bool awake,
 		       bool replies)
 {
@@ -103,7 +103,7 @@ const char *start_pair(struct pair *pair, const struct mechanism *how, bool awak
 		if (pair->process < 0)
 			fail("fork");
 		if (!pair->process) {
-			/* Not what userfaultfd protects: that is the parent's all the same. */
+			/* userfaultfd protects the parent's mapping only. */
 			munmap(bell->word, bell->page);
 			consume(bell);
 			_exit(0);
@@ -119,7 +119,7 @@ const char *start_pair(struct pair *pair, const struct mechanism *how, bool awak
 	return NULL;
 }
 
-/* The rest of the consumer's time is not to be counted. */
+/* The consumer's usage ends with the last doorbell, before its exit. */
 void stop_pair(struct pair *pair, struct usage *usage, uint64_t *wakeups)
 {
 	struct bell *bell = &pair->bell;
@@ -155,7 +155,7 @@ static bool is_asleep(const struct pair *pair)
 	return state && state[2] == 'S';
 }
 
-/* Until the next store finds the consumer as it is between two doorbells. */
+/* Wait until the consumer is in the state that it has between two doorbells. */
 void let_rest(const struct pair *pair)
 {
 	uint64_t until = now_ns() + PATIENCE_NS;
@@ -170,7 +170,7 @@ void let_rest(const struct pair *pair)
 			if (now_ns() > until)
 				fail_plainly(pair->bell.how->name, "the consumer never sleeps");
 		}
-		/* It is off the CPU, or about to be. */
+		/* In state S it may still be about to leave the CPU. */
 		spin_ns(20000);
 	}
 }

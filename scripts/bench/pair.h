@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * memfd_tripwire - benchmark: a producer and a consumer with a doorbell between them
+ * memfd_tripwire - benchmark: a producer and a consumer with a doorbell
  */
 #ifndef BENCH_PAIR_H
 #define BENCH_PAIR_H
@@ -13,7 +13,7 @@
  * @bell: the doorbell between them
  * @process: the consumer, if it is a process
  * @thread: the consumer, if it is a thread
- * @stat: /proc/PID/stat of the consumer
+ * @stat: fd of the consumer's /proc/PID/stat
  */
 struct pair {
 	struct bell bell;

@@ -2,9 +2,9 @@
 /*
  * memfd_tripwire - benchmark: single paths of the kernel, one thread on one CPU
  *
- * Where QEMU counts instructions, which it then gives out as nanoseconds, these
- * numbers repeat from run to run. Each path has a process to itself: a fault takes
- * longer where there are more mappings to search.
+ * Where QEMU counts instructions and its clock shows them as nanoseconds,
+ * these numbers are the same in every run. Each path has a process of its own,
+ * because a fault takes longer with more mappings to search.
  */
 
 #include <sys/eventfd.h>
@@ -16,7 +16,7 @@
 #define PROFILE_ROUNDS	4
 #define SOME_PAGES	64
 
-/* What a path goes over. */
+/* The memory, or the eventfd, that a path uses. */
 struct stage {
 	struct area area;
 	int eventfd;
@@ -64,13 +64,13 @@ static void open_uffd_page(struct stage *stage)
 	open_page(stage, tracker_named("uffd-wp"));
 }
 
-/* With room for SOME_PAGES far apart. */
+/* Room for SOME_PAGES pages with a page table each. */
 static void open_some(struct stage *stage)
 {
 	must_open(&stage->area, tracker_named("tripwire-ack"), SOME_PAGES * HUGE, HUGE);
 }
 
-/* With a watch on each of MOST_WATCHES pages; the first one is that of the area. */
+/* A watch on each of MOST_WATCHES pages; the first is that of the area. */
 static void open_crowded(struct stage *stage)
 {
 	size_t page = getpagesize();
@@ -201,7 +201,7 @@ static const struct path paths[] = {
 	{ "eventfd-write-read", true, open_eventfd_alone, do_nothing, go_eventfd },
 };
 
-/* Of a memfd that is no tripwire; a kernel without tripwires has these too. */
+/* Paths of a plain memfd, which a kernel without tripwires has too. */
 static const struct path plain_paths[] = {
 	{ "memfd-fault", false, open_plain_page, punch_hole, go_store },
 	{ "memfd-pwrite-1-byte", false, open_plain_page, do_nothing, go_pwrite },
@@ -234,7 +234,7 @@ static void measure_path(const struct path *path, struct stage *stage)
 	line("paths", path->name, "-", "cost", median_of_path(path, stage, clock), "ns");
 }
 
-/* geteuid(2), which nothing else here calls: what counts begins, or ends. */
+/* geteuid(2), which nothing else here calls, marks the ends of a path. */
 static void mark_path(const struct path *path, struct stage *stage)
 {
 	int i;
@@ -285,8 +285,8 @@ void bench_paths(void)
 }
 
 /*
- * Repeat the paths until QEMU, which logs each instruction, ends. getuid(2): the first path
- * follows; getgid(2): the next one does.
+ * Repeat the paths until QEMU, which logs each instruction, is ended. getuid(2)
+ * marks the beginning of a turn, getgid(2) the step to the next path.
  */
 void bench_profile(void)
 {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-# Instructions by function, from QEMU's log of each of them. The group profile of the
-# benchmark says, by system calls that nothing else there makes, where it is. Given:
-# turns, how often to go over all paths. Reads a sorted System.map, of functions only,
-# what the guest says of its paths, and the log.
+# Count instructions by function, from QEMU's log. The benchmark's group
+# 'profile' marks the paths in it by system calls that it makes for nothing
+# else. Variable: turns, the number of rounds over all paths. Reads a sorted
+# System.map of functions only, the guest's list of paths, and the log.
 BEGIN { FS = "[ \t]+" }
 
 FILENAME ~ /System\.map$/ {
@@ -17,7 +17,7 @@ $1 == "bench" {
 	next
 }
 
-# Of 16 digits, all: so they sort as strings.
+# All addresses have 16 digits, so that they compare as strings.
 function function_at(pc,	low, high, middle) {
 	low = 1
 	high = nr
@@ -29,7 +29,7 @@ function function_at(pc,	low, high, middle) {
 	return name[low]
 }
 
-# What came before the call that began last does belong to the path.
+# A further system call has begun: what came before it belongs to the path.
 function keep(	f) {
 	for (f in recent) {
 		round[f] += recent[f]
@@ -37,7 +37,7 @@ function keep(	f) {
 	}
 }
 
-# What an interrupt has come into does not count, nor the marking call.
+# Drop a round with an interrupt, and the instructions of the marking call.
 function end_of_round(	f) {
 	rounds[at] += !interrupted
 	for (f in round) {

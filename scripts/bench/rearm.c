@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - benchmark: re-arming what was written, by how much that is, how
- * much there is, and how many look at it
+ * memfd_tripwire - benchmark: re-arming by pages written, pages resident,
+ * mapping processes and watches
  */
 
 #include <limits.h>
@@ -13,8 +13,8 @@
 #define REARM_NS	300000000ull	/* for one number of pages */
 #define MOST_PAGES	65536
 #define MOST_PROCESSES	64
-#define MAPPINGS	65530		/* vm.max_map_count as it is by default */
-#define SPARE		(256 * MIB)	/* of memory, for the rest */
+#define MAPPINGS	65530		/* the default of vm.max_map_count */
+#define SPARE		(256 * MIB)	/* memory that is left free */
 
 static bool have_memory(uint64_t bytes)
 {
@@ -27,8 +27,9 @@ static unsigned int rounds_for(unsigned long pages)
 }
 
 /*
- * Write @pages, spread evenly and each time others, and re-arm. The first rounds warm
- * up; if it takes long, fewer have to do.
+ * Write @pages, spread evenly and others in each round, and re-arm. The first
+ * rounds warm up. After REARM_NS no further round begins, once there are four
+ * samples.
  */
 static void measure_rearm(const char *group, const struct tracker *tracker, struct area *area,
 			  const char *parameter, unsigned long pages, unsigned int rounds)
@@ -44,7 +45,7 @@ static void measure_rearm(const char *group, const struct tracker *tracker, stru
 	rearms.nr = 0;
 	for (round = 0; round < rounds && (stores.nr < 4 || now_ns() - start < enough); round++) {
 		at = pseudo_random() % (stride / area->page) * area->page;
-		/* In a sparse area, what is written stays the same. */
+		/* In a sparse area, other pages would have to be allocated. */
 		if (area->len == TIB)
 			at = 0;
 		began = now_ns();
@@ -53,7 +54,7 @@ static void measure_rearm(const char *group, const struct tracker *tracker, stru
 		stored = now_ns();
 		found = tracker->rearm(area);
 		done = now_ns();
-		/* A mechanism may report too many pages; ours does so for huge pages alone. */
+		/* Only a tripwire of small pages reports exactly. */
 		exact = tracker->is_tripwire && !area->huge;
 		if (tracker->reports && (found < pages || (exact && found > pages))) {
 			fprintf(stderr, "bench: %s: %s: %llu pages were reported\n", tracker->name,
@@ -104,7 +105,7 @@ static void rearm_area(const char *group, const struct tracker *tracker, uint64_
 		if (len == TIB && *pages > 4096)
 			skip(group, tracker->name, text, "page tables would take 256 MiB");
 		else if (tracker->splits && 2 * *pages > MAPPINGS)
-			skip(group, tracker->name, text, "65,530 mappings is the limit");
+			skip(group, tracker->name, text, "it would need over 65,530 mappings");
 		else
 			measure_rearm(group, tracker, &area, text, *pages, rounds_for(*pages));
 	}
@@ -123,7 +124,7 @@ void bench_rearm(void)
 			rearm_area("rearm", &trackers[t], lengths[i], pages);
 }
 
-/* One written page, found among very many. */
+/* Find one written page among many resident ones. */
 void bench_report(void)
 {
 	static const unsigned long pages[] = { 1, 0 };
@@ -136,10 +137,10 @@ void bench_report(void)
 			rearm_area("report", &trackers[t], len, pages);
 }
 
-/* What the parent of the mapping processes shares with them. */
+/* Shared by the mapping processes and their parent. */
 struct crowd {
 	uint32_t round;			/* a futex */
-	uint32_t done;			/* a futex: how many have stored in this round */
+	uint32_t done;			/* a futex: processes that are done */
 	int uffd[MOST_PROCESSES];
 	uint64_t pages;
 };
@@ -183,7 +184,7 @@ static void await_crowd(struct crowd *crowd, uint32_t processes)
 		crowd_wait(&crowd->done, done);
 }
 
-/* The userfaultfd of another process, which has no other way to be armed. */
+/* Arming needs the userfaultfd of the process that maps the memory. */
 static int fetch_fd(pid_t process, int fd)
 {
 	int pidfd = syscall(__NR_pidfd_open, process, 0);
@@ -254,7 +255,7 @@ static void measure_mappers(const struct tracker *tracker, uint32_t processes)
 	munmap(crowd, sizeof(*crowd));
 }
 
-/* Each maps the memory and has written to it; userfaultfd has to arm one by one. */
+/* Every process has written; userfaultfd arms one process after the other. */
 void bench_mappers(void)
 {
 	unsigned int processes, t;
@@ -262,7 +263,7 @@ void bench_mappers(void)
 	pin_to(0);
 	for (t = 0; t < NR_TRACKERS; t++) {
 		if (!trackers[t].is_tripwire && strcmp(trackers[t].name, "uffd-wp")) {
-			skip("mappers", trackers[t].name, "processes", "each would arm its own");
+			skip("mappers", trackers[t].name, "processes", "each process would arm its own mapping");
 			continue;
 		}
 		for (processes = 1; processes <= MOST_PROCESSES; processes *= 2)
@@ -275,7 +276,7 @@ static const char *open_sized_area(struct area *area, const struct tracker *trac
 	const char *reason;
 
 	if (huge && !set_shmem_huge("always"))
-		return "no huge pages of shared memory";
+		return "shared memory has no huge pages";
 	reason = open_area(area, tracker, 16 * HUGE, huge ? HUGE : getpagesize());
 	if (huge)
 		set_shmem_huge("inherit");

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-# The report, as one HTML file. Given: dir, where the plots and the file 'machine' are;
-# accel; busy, if the host had other work meanwhile. Follows values.awk and targets.awk.
+# The report as one HTML file. Variables: dir, the directory of the plots and of
+# the file 'machine'; plots, their names; accel, tcg or kvm; busy, the other
+# work of the host, or "". Follows values.awk, targets.awk and opening.awk.
 
 function esc(s) {
 	gsub(/&/, "\\&amp;", s)
@@ -23,7 +24,8 @@ function better_ours(boot, group, param, metric,	a, b) {
 	return a
 }
 
-# One comparison by one clock: the mechanisms 5% below the better of ours, and above.
+# Compare by one clock: which mechanisms are over 5% below the better of ours,
+# and which are over 5% above it.
 function compare(boot, clock, what, group, param, metric,	our, i, n, mech, q, wins, loses, ties) {
 	our = better_ours(boot, group, param, metric)
 	if (our == "") return
@@ -39,20 +41,42 @@ function compare(boot, clock, what, group, param, metric,	our, i, n, mech, q, wi
 			loses = loses (loses ? ", " : "") mech " " number(q)
 		else
 			ties = ties (ties ? ", " : "") mech
-		# Of a disturbed clock, the table alone has the figures.
+		# The figures of a disturbed clock are in the table only.
 		if (clock == "wall" && busy != "") continue
-		if (q < 0.95) {
-			won[mech]++
-			won_what[mech] = won_what[mech] (won_what[mech] ? "; " : "") what " (" \
-				clock ", " number(q) "x)"
-		}
-		compared[mech]++
 		if (!(mech in place)) { place[mech] = ++contenders; contender[contenders] = mech }
+		if (!((mech, what) in compared_in)) { compared_in[mech, what] = 1; compared[mech]++ }
+		if (q < 0.95) note_win(mech, what, clock, q)
 	}
 	rows = rows "<tr><td>" what "<td>" clock "<td>" which ": " \
 		amount(our, unit_of[boot, group, which, param == "waiting" ? "asleep" : param, metric]) \
 		"<td>" (wins ? wins : "none") "<td>" (ties ? ties : "") "<td>" \
 		(loses ? loses : "none") "\n"
+}
+
+# Remember a win for the list of alternatives.
+function note_win(mech, what, clock, q) {
+	if (!((mech, what) in win_text)) {
+		won_what[mech, ++won[mech]] = what
+		win_ratio[mech, what] = q
+	}
+	if (q < win_ratio[mech, what]) win_ratio[mech, what] = q
+	win_text[mech, what] = win_text[mech, what] ((mech, what) in win_text && \
+		win_text[mech, what] != "" ? ", " : "") clock " " times(q)
+}
+
+# The greatest wins of a mechanism, MOST of them.
+function greatest_wins(mech, most,	text, n, i, what, best) {
+	for (n = 0; n < most && n < won[mech]; n++) {
+		best = ""
+		for (i = 1; i <= won[mech]; i++) {
+			what = won_what[mech, i]
+			if ((mech, what) in named) continue
+			if (best == "" || win_ratio[mech, what] < win_ratio[mech, best]) best = what
+		}
+		named[mech, best] = 1
+		text = text (text == "" ? "" : "; ") best " (" win_text[mech, best] ")"
+	}
+	return text
 }
 
 function both(what, group, param, metric) {
@@ -63,16 +87,16 @@ function both(what, group, param, metric) {
 function all_comparisons(	size, n, i) {
 	both("latency of a doorbell, p50", "doorbell", "waiting", "p50")
 	both("latency of a doorbell, p99", "doorbell", "waiting", "p99")
-	both("producer held up, consumer waiting", "held", "waiting", "p50")
-	both("producer held up, no consumer", "held", "alone", "p50")
+	both("delay of the producer, consumer waiting", "held", "waiting", "p50")
+	both("delay of the producer, no consumer", "held", "alone", "p50")
 	both("round trip, consumer asleep", "roundtrip", "asleep", "p50")
 	both("round trip, consumer awake", "roundtrip", "awake", "p50")
-	both("consumer's CPU for a doorbell, 1,000/s", "rate", "1000/s", "consumer-cost")
-	both("consumer's CPU for a doorbell, 10,000/s", "rate", "10000/s", "consumer-cost")
-	both("consumer's CPU for a doorbell, 100,000/s", "rate", "100000/s", "consumer-cost")
-	both("consumer's CPU for a doorbell, flat out", "rate", "flat-out", "consumer-cost")
-	both("producer's CPU for a doorbell, 10,000/s", "rate", "10000/s", "producer-cost")
-	both("producer's CPU for a doorbell, flat out", "rate", "flat-out", "producer-cost")
+	both("consumer's CPU per doorbell, 1,000/s", "rate", "1000/s", "consumer-cost")
+	both("consumer's CPU per doorbell, 10,000/s", "rate", "10000/s", "consumer-cost")
+	both("consumer's CPU per doorbell, 100,000/s", "rate", "100000/s", "consumer-cost")
+	both("consumer's CPU per doorbell, flat out", "rate", "flat-out", "consumer-cost")
+	both("producer's CPU per doorbell, 10,000/s", "rate", "10000/s", "producer-cost")
+	both("producer's CPU per doorbell, flat out", "rate", "flat-out", "producer-cost")
 	n = residents(size)
 	for (i = 1; i <= n; i++) {
 		both("re-arming 1 page of " size[i], "rearm", "pages=1,resident=" size[i], "rearm")
@@ -88,58 +112,61 @@ function all_comparisons(	size, n, i) {
 	both("re-arming 64 pages in 64 processes", "mappers", "processes=64,pages=64", "rearm")
 }
 
-# The conditions under which a mechanism can be used. They have no figure.
+# What a mechanism requires. No figure contains this.
 function condition(mech) {
 	if (mech == "eventfd" || mech == "futex")
-		return "the producer has to be changed to make the call"
+		return "The producer makes a call, so it has to be changed."
 	if (mech == "socket" || mech == "vfio-user")
-		return "the producer has to be changed, or its store trapped by a hypervisor, which is not in the figure"
-	if (mech == "busy") return "a core has to be free for it"
-	if (mech == "uffd-async" || mech == "uffd-wp")
-		return "it is set up in the producer's process, and in each process that maps the memory" \
-			(mech == "uffd-async" ? "; a store wakes no consumer" : "")
+		return "The producer makes a call, or a hypervisor traps its store; the trap is not in the figures."
+	if (mech == "busy") return "A core is free for the consumer, which polls."
+	if (mech == "uffd-async")
+		return "Every process that maps the memory sets it up. A store wakes no consumer."
+	if (mech == "uffd-wp") return "Every process that maps the memory sets it up."
 	if (mech == "soft-dirty")
-		return "one user a process; clearing is for all of its memory; a store wakes no consumer"
-	if (mech == "mprotect") return "producer and consumer have to be one process"
+		return "One user per process; clearing covers all memory of the process. A store wakes no consumer."
+	if (mech == "mprotect") return "Producer and consumer are one process."
 	return ""
 }
 
 function alternatives(	i, mech, any) {
 	print "<h2>Where something else wins</h2>"
-	print "<p>Against the better of the two ways to consume a tripwire; at least 5% below it." \
-		(busy == "" ? "" : " By instructions only: the wall clock was disturbed.")
-	print "<ul>"
+	print "<p>Each mechanism is compared with the better of ACK and watch, and wins where it takes" \
+		" at least 5% less by one of the clocks. " (busy == "" ? "" : \
+		"Only instructions are compared, because the wall clock was disturbed. ") \
+		"1x is the figure of the tripwire. <a href=#comparisons>Every comparison</a> is below."
+	print "<table><tr><th>mechanism<th>requires<th>wins<th>most clearly in"
 	for (i = 1; i <= contenders; i++) {
 		mech = contender[i]
 		if (!won[mech]) continue
 		any = 1
-		printf "<li><b>%s</b> wins %d of %d comparisons, where %s: %s.\n", mech, won[mech],
-			compared[mech], condition(mech), won_what[mech]
+		printf "<tr><td><b>%s</b><td>%s<td class=n>%d of %d<td>%s\n", mech, condition(mech),
+			won[mech], compared[mech], greatest_wins(mech, 3)
 	}
-	if (!any) print "<li>Nothing was found."
+	if (!any) print "<tr><td>none<td><td><td>"
 	if (busy != "" && !won["busy"])
-		print "<li><b>busy</b>: polling wins every latency where " condition("busy") \
-			"; here the wall clock, by which it is compared, was disturbed."
-	print "</ul>"
+		print "<tr><td><b>busy</b><td>" condition("busy") "<td><td>All latencies; only the" \
+			" wall clock compares them, and that was disturbed."
+	print "</table>"
 }
 
 function comparisons() {
-	print "<h2>Every comparison</h2>"
-	print "<p>The numbers are multiples of the tripwire's figure; below 1 is better than it."
+	print "<h2 id=comparisons>Every comparison</h2>"
+	print "<p>The numbers are multiples of the tripwire's figure. Below 1 the mechanism is better."
 	print "<table><tr><th>what<th>clock<th>tripwire<th>better<th>within 5%<th>worse"
 	printf "%s</table>\n", rows
 }
 
 function show_targets(	i) {
 	print "<h2>Targets</h2>"
-	print "<p>Wall time is of 2 virtual CPUs; instructions are of 1, so no wake-up crosses CPUs there."
+	print "<p>Wall times are those of 2 virtual CPUs. Instructions are counted on 1 CPU, where no" \
+		" wake-up crosses CPUs."
 	print "<table><tr><th>what<th>target<th>wall<th><th>instructions<th>"
 	for (i = 1; i <= targets; i++)
 		printf "<tr><td>%s<td>%s<td class=n>%s<td class=%s>%s<td class=n>%s<td class=%s>%s\n",
 			what_of[i] (why_of[i] == "" ? "" : "<br><small>" why_of[i] "</small>"),
 			limit_of[i], times(wall_of[i]), verdict[i, "wall"], verdict[i, "wall"],
 			times(counted_of[i]), verdict[i, "counted"], verdict[i, "counted"]
-	print "</table>\n<p>Unclear: the limit lies within what the measurements spread."
+	print "</table>\n<p>Unclear: the limit lies within the spread of the measurements."
 }
 
 function pictures(	list, n, i) {
@@ -150,7 +177,7 @@ function pictures(	list, n, i) {
 	print "</details>"
 }
 
-# Functions as rows; what is below LEAST in each path goes to the last one.
+# Functions as rows. Those below LEAST in each path are added up as 'others'.
 function profile_table(heading, names, per, least,	k, list, p, i, f, n, row, rest, sum, most) {
 	k = split(names, list, " ")
 	if (!parameters["profile", "profile"]) return
@@ -180,8 +207,8 @@ function profile_table(heading, names, per, least,	k, list, p, i, f, n, row, res
 
 function profile() {
 	print "<h2>Where the instructions go</h2>"
-	print "<p>Every instruction of a path, as QEMU logs it, by function; what the compiler has" \
-		" inlined counts for its caller."
+	print "<p>All instructions of a path, as logged by QEMU, by function. An inlined function counts" \
+		" for its caller."
 	profile_table("A store to an armed page", "store-armed store-watched uffd-async-store" \
 		" store-huge", 1, 15)
 	profile_table("Re-arming one page", "ack-1-page watch-read-1-page ack-huge" \
@@ -194,18 +221,18 @@ function carry_over() {
 	print "<h2 id=carries>What carries over to hardware</h2>\n<p>" (accel == "tcg" ? \
 		"Measured in QEMU's TCG, which translates every instruction." : \
 		"Wall times are of hardware (KVM); instructions are counted in QEMU's TCG.")
-	print "<ul><li>Carries over: faults and system calls for an event; wake-ups; memory for a" \
-		" file and a watch; how a cost grows with pages written, pages resident, processes and" \
-		" watches; and instruction counts of the kernel's paths, which are the same code."
-	print "<li>Carries over in order of size only: ratios between mechanisms of one kind, as two" \
-		" write faults or two system calls."
-	print "<li>Does not carry over" (accel == "tcg" ? "" : " from the instructions") \
-		": absolute times; a fault against a system call, for TCG has no entry cost, no" \
-		" speculation and no page-walk cache; flushes, which TCG does by dropping translations," \
-		" all of them past a few pages; shootdowns and wake-ups across CPUs, which are signals" \
-		" between threads of the host here; cache misses, of which an instruction count knows" \
-		" nothing; and the exit that a trapped store costs a guest under KVM."
-	print "<li>Percentiles above the median are the host's scheduler as much as the guest's.</ul>"
+	print "<ul><li><b>Carries over:</b> the number of faults, system calls and wake-ups for an event;" \
+		" the memory for a file and a watch; the growth of a cost with pages written, pages" \
+		" resident, processes and watches; the instruction counts of the kernel's paths."
+	print "<li><b>Only the order of magnitude carries over:</b> ratios between mechanisms of one kind," \
+		" such as two write faults or two system calls."
+	print "<li><b>Does not carry over" (accel == "tcg" ? "" : " from the instructions") \
+		":</b> absolute times; a fault compared with a system call, because TCG has no entry" \
+		" cost, no speculation and no page-walk cache; flushes, for which TCG drops its" \
+		" translations; shootdowns and wake-ups across CPUs, which are signals between threads" \
+		" of the host; cache misses, which an instruction count does not contain; the exit from" \
+		" a guest under KVM for a trapped store."
+	print "<li>The scheduler of the host is part of every percentile above the median.</ul>"
 }
 
 function one_table(boot, group, metrics, heading,	n, m, list, i, p, param, mech, k, row, some) {
@@ -236,8 +263,8 @@ function tables(boot, clock) {
 	one_table(boot, "baseline", "time time-spread", "Baseline")
 	one_table(boot, "paths", "cost", "Single paths of the kernel")
 	one_table(boot, "doorbell", "p50 p99 p99.9 spread samples producer-faults producer-calls" \
-		" consumer-faults consumer-calls", "Latency of a doorbell, and what it takes")
-	one_table(boot, "held", "p50 p99 p99.9 spread samples", "The producer held up")
+		" consumer-faults consumer-calls", "Latency of a doorbell, with its faults and calls")
+	one_table(boot, "held", "p50 p99 p99.9 spread samples", "Delay of the producer")
 	one_table(boot, "roundtrip", "p50 p99 p99.9 spread samples", "Round trip")
 	one_table(boot, "rate", "achieved producer-cpu producer-cost consumer-cost" \
 		" consumer-cpu consumer-cpu-spread faults producer-calls consumer-calls events", "CPU by rate")
@@ -247,7 +274,7 @@ function tables(boot, clock) {
 	one_table(boot, "mappers", "rearm rearm-spread", "By mapping processes")
 	one_table(boot, "watches", "store store-spread read read-spread", "By watches")
 	one_table(boot, "huge", "store store-spread rearm rearm-spread", "Huge pages")
-	one_table(boot, "memory", "slab", "Memory for each")
+	one_table(boot, "memory", "slab", "Memory for each file and watch")
 	print "</details>"
 }
 
@@ -259,12 +286,12 @@ function machine(	line, pair) {
 	}
 	print "</table>"
 	if (busy != "")
-		print "<p class=MISSED>The host had other work (" esc(busy) "): wall times, above" \
-			" all those across CPUs, are disturbed. Instructions are not."
+		print "<p class=MISSED>The host had other work (" esc(busy) "): wall times are disturbed," \
+			" most of all where two CPUs take part. Instruction counts are not."
 }
 
 function not_measured(	i, item) {
-	print "<details><summary>What was not measured, and why</summary><table>"
+	print "<details><summary>Not measured, and why</summary><table>"
 	print "<tr><th>boot<th>group<th>mechanism<th>parameter<th>reason"
 	for (i = 1; i <= skips; i++) {
 		split(skipped[i], item, FS)
@@ -295,9 +322,10 @@ END {
 	pictures()
 	profile()
 	print "<h2>Figures</h2>"
-	print "<p>Medians; the spread of percentiles is how far the medians of the repetitions lie apart," \
-		" that of others the distance between the quartiles. Warm-up is dropped. Latencies contain" \
-		" one clock read, what holds the producer up two: the baseline say what they take."
+	print "<p>Medians. Spreads are in percent of the median: of percentiles and of the consumer's CPU" \
+		" the range of the repetitions, of all others the distance between the quartiles. Warm-up" \
+		" rounds are left out. A latency contains one clock read and a delay of the producer two;" \
+		" the table 'Baseline' has their cost."
 	tables("2", "wall time, 2 CPUs")
 	tables("1", "wall time, 1 CPU")
 	tables("4", "wall time, 4 CPUs")

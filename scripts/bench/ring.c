@@ -42,7 +42,7 @@ static void open_ring(struct ring *ring, enum ring_kind kind)
 		close(memory);
 		return;
 	}
-	/* As far from the page's beginning as it is in one file. */
+	/* At the same offset as in one file. */
 	memory = plain_memfd(page + RING_SIZE);
 	ring->payload = (char *)must_map(memory, page + RING_SIZE) + page;
 	close(memory);
@@ -93,7 +93,7 @@ static void drain_ring(const struct ring *ring, uint64_t doorbells)
 
 	pin_to(1);
 	while (drained < doorbells) {
-		/* Of an eventfd, the first half is the count. */
+		/* An eventfd fills in the first 8 bytes only. */
 		if (read(ring->event, &range, sizeof(range)) < 0)
 			fail("read of an event");
 		for (rung = load(ring->doorbell); drained < rung; drained++) {
@@ -107,7 +107,7 @@ static void drain_ring(const struct ring *ring, uint64_t doorbells)
 	}
 }
 
-/* Nanoseconds a doorbell, from the first to when the last is drained. */
+/* Returns ns per doorbell, from the first one until the last one is drained. */
 static uint64_t run_ring(enum ring_kind kind, struct samples *faults)
 {
 	uint64_t began, before;
@@ -117,7 +117,7 @@ static uint64_t run_ring(enum ring_kind kind, struct samples *faults)
 
 	open_ring(&ring, kind);
 	pin_to(0);
-	/* All of it has been written before. */
+	/* All pages are allocated before the measurement. */
 	memset(ring.payload, 1, RING_SIZE);
 	consumer = fork_child();
 	if (consumer < 0)
@@ -147,7 +147,7 @@ void bench_ring(void)
 		skip("ring", "all", "payload=64KiB", LACKS_TRIPWIRE);
 		return;
 	}
-	/* By turns; the first round warms up. */
+	/* The kinds take turns. The first round warms up. */
 	for (i = 0; i < RING_KINDS; i++)
 		run_ring(i, &faults[i]);
 	memset(faults, 0, sizeof(faults));

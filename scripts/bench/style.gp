@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# What the plots have in common. Given: svg, heading, unit, caption (two lines).
+# Common to all plots. Variables: svg, heading, unit, caption (two lines).
 set terminal svg noenhanced size 960,580 background "white" \
 	font "DejaVu Sans,Helvetica,Arial,sans-serif,14"
 set output svg
@@ -9,7 +9,7 @@ set bmargin 7.5
 set tmargin 3
 set lmargin 11
 set rmargin 9
-# Nanoseconds are shown as microseconds.
+# Nanoseconds are drawn as microseconds.
 scale = unit[1:2] eq "ns" ? 1000.0 : 1.0
 set ylabel (unit[1:2] eq "ns" ? "microseconds".unit[3:*] : unit)
 set logscale y
@@ -17,7 +17,7 @@ set format y (unit[1:5] eq "instr" ? "%.0s%c" : "%g")
 set grid ytics lc rgb "#cccccc" lw 1
 set border 3
 set tics nomirror
-# Ours first, and heavier.
+# Ours are the first two, with heavier lines.
 set linetype 1 lc rgb "#c1121f" lw 4 pt 7 ps 0.9
 set linetype 2 lc rgb "#003f88" lw 4 pt 5 ps 0.9
 set linetype 3 lc rgb "#2a9d3a" lw 2 pt 9 ps 0.9

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-# The targets of the facility, and the measured figures. With form=text, as text. Given:
-# busy, what other work the host had, if any.
+# The targets of the facility beside the measured figures; with form=text they
+# are printed. Variable: busy, the other work of the host, or "".
 
-# SENSE is <= or >=, or "" for a figure without a target. By the wall clock a verdict is unclear
-# if the limit is within SLACK of what was measured. WHY explains a miss.
+# SENSE is <= or >=, or "" for a figure without a target. By the wall clock a
+# verdict is unclear if the limit is within SLACK of the figure. WHY explains a
+# miss.
 function target(what, sense, limit, wall, counted, slack, why) {
 	what_of[++targets] = what
 	limit_of[targets] = sense == "" ? "as measured" : (sense == "<=" ? "at most " : "at least ") \
@@ -25,7 +26,7 @@ function judge(sense, limit, n, slack) {
 	return (sense == "<=" ? n <= limit : n >= limit) ? "met" : "MISSED"
 }
 
-# How far a ratio of two may be off, as a part of it: half of what either spreads.
+# The relative error of a ratio: half of the sum of both spreads.
 function slack(group, mech, param, other, other_param, metric,	spread) {
 	spread = metric == "p50" ? "spread" : metric "-spread"
 	return (get("2", group, mech, param, spread) + \
@@ -46,8 +47,8 @@ function by_store(mech, name) {
 	       ratio(store_alone("2", mech), store_alone("2", "uffd-async")),
 	       ratio(path(name), path("uffd-async-store")),
 	       slack("held", mech, "alone", "uffd-async", "alone", "p50"),
-	       "In instructions " number(path(name)) " against " number(path("uffd-async-store")) \
-	       ": the table of functions below says what is added.")
+	       number(path(name)) " instructions against " number(path("uffd-async-store")) \
+	       "; the table of functions below shows the difference.")
 }
 
 function ours(what, sense, limit, group, param, metric, other, flip, why,	i, mech, b, q) {
@@ -63,7 +64,7 @@ function ours(what, sense, limit, group, param, metric, other, flip, why,	i, mec
 	}
 }
 
-# How much more the cost of a page is with many than with few, at worst.
+# The greatest growth of the cost per page from one number of pages to the next.
 function worst_growth(boot, mech,	size, n, i, k, count, c, last, now, q, worst) {
 	n = residents(size)
 	k = split("1 64 4096 65536", count, " ")
@@ -87,9 +88,9 @@ function worst_growth(boot, mech,	size, n, i, k, count, c, last, now, q, worst) 
 function by_growth(mech,	wall, counted) {
 	counted = worst_growth("icount", mech)
 	wall = worst_growth("2", mech)
-	target("cost of a page as more are written, against fewer: " mech, "<=", 1.1, wall,
-	       counted, 0.1, "The worst step is that to " worst_at ". Instructions do not show it; it may be" \
-	       " misses of caches among more memory, which was not measured.")
+	target("cost per page with more pages written, against fewer: " mech, "<=", 1.1, wall,
+	       counted, 0.1, "The worst step is the one to " worst_at "." (counted > 1.1 ? "" : \
+	       " Instructions do not show it; cache misses may cause it, which were not measured."))
 }
 
 function by_ring(	against) {
@@ -128,7 +129,7 @@ function huge_ratio(boot, metric) {
 		     get(boot, "huge", "tripwire-ack", "pages=1,size=4KiB", metric))
 }
 
-# A logarithm that is 1 for one watch is 13 for 4096.
+# The limit is that of a logarithm: from 1 to 4096, 1 + log2(n) grows to 13.
 function by_watches(what, metric) {
 	target(what ", 4096 watches against 1", "<=", 13,
 	       ratio(get("2", "watches", "tripwire-watch", "watches=4096", metric),
@@ -138,7 +139,7 @@ function by_watches(what, metric) {
 	       slack("watches", "tripwire-watch", "watches=4096", "tripwire-watch", "watches=1", metric))
 }
 
-# What the kernel takes to make it so that a store faults again, but for the walks.
+# Instructions of the TLB flush, without the walks of rmap and page tables.
 function flushing(name) {
 	return spent(name, "flush_tlb_mm_range") + spent(name, "flush_tlb_func") + \
 	       spent(name, "tlb_finish_mmu") + spent(name, "tlb_gather_mmu") + \
@@ -150,18 +151,19 @@ function a_page(name, of) { return number(spent(name, of) / 64) }
 function all_targets(	flush, far) {
 	by_store("tripwire-ack", "store-armed")
 	by_store("tripwire-watch", "store-watched")
-	ours("producer held up, uffd-wp against ours", ">=", 15, "held", "asleep", "p50", "uffd-wp", 1,
-	     "To wake a sleeper takes that long: eventfd, which does nothing else, is at " \
+	ours("delay of the producer, uffd-wp against ours", ">=", 15, "held", "asleep", "p50", "uffd-wp", 1,
+	     "Most of the delay is the wake-up: eventfd, which does nothing else, is at " \
 	     times(ratio(get("2", "held", "uffd-wp", "asleep", "p50"),
 			 get("2", "held", "eventfd", "asleep", "p50"))) " by the wall clock and " \
 	     times(ratio(get("icount", "held", "uffd-wp", "asleep", "p50"),
 			 get("icount", "held", "eventfd", "asleep", "p50"))) " in instructions.")
-	flush = "eventfd re-arms nothing. The ACK of one page is " number(path("ack-1-page")) \
-		" instructions, of them " flushing("ack-1-page") " to flush; the read of a watch " \
+	flush = "eventfd has nothing to re-arm. The ACK of one page takes " \
+		number(path("ack-1-page")) " instructions, " flushing("ack-1-page") \
+		" of them for the flush; the read of a watch takes " \
 		number(path("watch-read-1-page")) ", with the report. By the wall clock the flush" \
-		" is dearer: QEMU drops translated code's shortcuts with the TLB, and the ACK of a" \
-		" mapping in use waits for the producer's CPU."
-	ours("consumer's CPU for a doorbell at 10,000/s, against eventfd", "<=", 1.5, "rate",
+		" costs more: QEMU drops its shortcuts to translated code with the TLB, and the ACK" \
+		" of a mapping in use waits for the producer's CPU."
+	ours("consumer's CPU per doorbell at 10,000/s, against eventfd", "<=", 1.5, "rate",
 	     "10000/s", "consumer-cost", "eventfd", 0, flush)
 	ours("round trip, consumer asleep, against eventfd", "<=", 1.15, "roundtrip", "asleep", "p50",
 	     "eventfd", 0, flush)
@@ -172,19 +174,18 @@ function all_targets(	flush, far) {
 	by_acks("ACK of 65,536 pages, against UFFDIO_WRITEPROTECT", 4, "tripwire-ack", 65536,
 		"256MiB", "uffd-wp", 65536, "256MiB")
 	far = "ack-64-scattered"
-	by_acks("ACK of 64 pages under as many page tables, against 1", 15, "tripwire-ack", 64,
+	by_acks("ACK of 64 pages in as many page tables, against 1 page", 15, "tripwire-ack", 64,
 		"256MiB", "tripwire-ack", 1, "256MiB",
-		"Of the instructions for such a page " a_page(far, "xas_find_marked") " find it, " \
-		a_page(far, "xas_load") " find it again to unmark it, " \
+		"Of the instructions per page, " a_page(far, "xas_find_marked") " find it, " \
+		a_page(far, "xas_load") " look it up again to clear its mark, and " \
 		a_page(far, "mapping_mkclean_folios") " + " a_page(far, "mm_find_pmd") " + " \
-		a_page(far, "pte_offset_map_lock") " get to its page table and protect it. One page" \
-		" alone is so cheap that what 64 share, the system call and the flush, is no large" \
-		" part of it.")
+		a_page(far, "pte_offset_map_lock") " reach its page table and arm it. The system" \
+		" call and the flush, which the 64 pages share, are a small part of an ACK of 1 page.")
 	by_acks("ACK of 1 page, of 256 MiB resident against 1 MiB", 1.5, "tripwire-ack", 1,
 		"256MiB", "tripwire-ack", 1, "1MiB")
 	by_acks("ACK of 1 page, of a sparse 1 TiB against 1 MiB", 1.5, "tripwire-ack", 1,
 		"sparse-1TiB", "tripwire-ack", 1, "1MiB")
-	# In instructions alone: TCG drops all translations to flush one huge page.
+	# Only in instructions: TCG drops all translations to flush a huge page.
 	target("store to a huge page, against a small one, in instructions", "<=", 1.5, "",
 	       huge_ratio("icount", "store"))
 	target("ACK of a huge page, against a small one, in instructions", "<=", 1.5, "",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - benchmark: memory that is written, found out and re-armed, by
- * each mechanism that the kernel has for it
+ * memfd_tripwire - benchmark: finding and re-arming written memory, by each
+ * mechanism that the kernel has for it
  */
 
 #include <linux/fs.h>
@@ -42,7 +42,7 @@ void uffd_protect(int uffd, void *start, size_t len, bool protect)
 		fail("UFFDIO_WRITEPROTECT");
 }
 
-/* How many pages are of @category; with @flags, PM_SCAN_WP_MATCHING re-arms them. */
+/* Count the pages of @category; with PM_SCAN_WP_MATCHING, re-arm them too. */
 static uint64_t scan_pages(int pagemap, char *start, size_t len, uint64_t category,
 			   uint64_t flags)
 {
@@ -83,7 +83,7 @@ void clear_soft_dirty(int clear_refs)
 		fail("clear_refs");
 }
 
-/* Does a store make a page soft-dirty here? */
+/* Check that a store makes the page soft-dirty and that clearing ends that. */
 const char *open_soft_dirty(int *pagemap, int *clear_refs, char *where)
 {
 	*pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -135,7 +135,7 @@ uint64_t rearm_by_watch(struct area *area)
 	uint64_t bytes = 0;
 	int i;
 
-	/* A report that did not fill the buffer was the last. */
+	/* A report that does not fill the buffer is the last one. */
 	do {
 		if (counted(read_reports(area->watch, &reports, MAX_REPORTS)) < 0) {
 			if (errno == EAGAIN)
@@ -167,7 +167,7 @@ static uint64_t rearm_by_soft_dirty(struct area *area)
 	return pages;
 }
 
-/* The page of a store that mprotect(2) forbids is opened by the handler. */
+/* The handler makes the page writable, and the store is tried again. */
 void on_segv_open_page(int signal, siginfo_t *info, void *context)
 {
 	size_t page = getpagesize();
@@ -256,7 +256,7 @@ bool is_huge(char *where)
 	return huge;
 }
 
-/* Where a huge page may be. */
+/* Map @fd aligned to a huge page. */
 static void *map_for_huge(int fd, size_t len)
 {
 	char *room = mmap(NULL, len + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -272,8 +272,8 @@ static void *map_for_huge(int fd, size_t len)
 }
 
 /*
- * Memory of @len with a page of every @stride written, which is then armed. Why that
- * cannot be, or NULL.
+ * Map @len bytes, write a page of every @stride bytes and arm. Returns the
+ * reason why that is not possible, or NULL.
  */
 const char *open_area(struct area *area, const struct tracker *tracker, size_t len,
 		      size_t stride)
@@ -296,7 +296,7 @@ const char *open_area(struct area *area, const struct tracker *tracker, size_t l
 		close_area(area);
 		return reason;
 	}
-	/* The first time, userfaultfd and mprotect(2) protect all there is. */
+	/* A scan re-arms only pages that userfaultfd has protected once. */
 	if (area->uffd >= 0)
 		uffd_protect(area->uffd, area->map, area->len, true);
 	tracker->rearm(area);

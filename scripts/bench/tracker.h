@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * memfd_tripwire - benchmark: memory that is written, found and re-armed, by each
+ * memfd_tripwire - benchmark: finding and re-arming written memory, by each
  * mechanism that the kernel has for it
  */
 #ifndef BENCH_TRACKER_H
@@ -14,8 +14,8 @@
 
 /**
  * struct area - a mapping and the state of the mechanism that tracks it
- * @len: bytes
- * @page: bytes of a small page
+ * @len: size in bytes
+ * @page: size of a small page in bytes
  * @map: the mapping, aligned to a huge page
  * @memory: the memfd
  * @watch: watch fd, or -1
@@ -40,11 +40,11 @@ struct area {
  * struct tracker - a mechanism that finds written pages
  * @name: as it appears in the output
  * @flags: of memfd_tripwire()
- * @is_tripwire: the memory is a tripwire
+ * @is_tripwire: the memory is a memfd_tripwire
  * @has_markers: page tables cover all of the area, however sparse it is
  * @splits: every run of written pages has a mapping of its own
  * @reports: @rearm returns the number of written pages
- * @begin: set up; returns the reason why the mechanism is not available, or NULL
+ * @begin: set up; returns why the mechanism is not available, or NULL
  * @rearm: arm all pages again; returns the number of written pages
  */
 struct tracker {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# Reads the benchmark's lines, of several boots: 2.tsv is that of 2 CPUs by the wall
-# clock, icount.tsv that of 1 CPU whose clock counts instructions.
+# Read the benchmark's lines of several boots: 2.tsv is that of 2 CPUs by the
+# wall clock, icount.tsv that of 1 CPU whose clock counts instructions.
 BEGIN { FS = "\t" }
 
 FNR == 1 {
@@ -26,7 +26,8 @@ $5 == "skip" { skipped[++skips] = boot FS $2 FS $3 FS $4 FS $7; next }
 	}
 }
 
-# "" if it was not measured. PARAMETER 'waiting' is the state of the consumer meanwhile.
+# The value, or "". The parameter 'waiting' stands for the consumer's state
+# between two doorbells: asleep, scans or spins.
 function get(boot, group, mech, param, metric) {
 	if (param == "waiting") {
 		if ((boot, group, mech, "asleep", metric) in value) param = "asleep"
@@ -46,6 +47,7 @@ function less(a, b) { return a == "" || b == "" ? "" : a - b }
 
 function number(n) {
 	if (n == "") return "-"
+	if (n > 0 && n < 0.01) return "0.01"
 	if (n >= 1000) return sprintf("%.0f", n)
 	if (n >= 10) return sprintf("%.1f", n)
 	return sprintf("%.2f", n)
@@ -53,7 +55,7 @@ function number(n) {
 
 function times(n) { return n == "" ? "-" : number(n) "x" }
 
-# For people.
+# A figure with its unit, as text.
 function amount(n, unit) {
 	if (n == "") return "-"
 	if (unit ~ /^ns/) {
@@ -66,7 +68,7 @@ function amount(n, unit) {
 	return number(n) " " unit
 }
 
-# The sizes of which re-arming was measured, from small to large.
+# The sizes of memory with which re-arming was measured, in ascending order.
 function residents(size) {
 	return split("1MiB 16MiB 256MiB 1024MiB sparse-1TiB", size, " ")
 }
