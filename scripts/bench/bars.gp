@@ -7,7 +7,7 @@ set style histogram clustered gap 1
 set style fill solid 0.85 border -1
 set boxwidth 0.9
 set xtics rotate by -28 scale 0 font ",12"
-set key outside top center horizontal
+set key top left horizontal
 set offsets 0, 0, graph 0.15, 0
 if (exists("linear")) { unset logscale y; set yrange [0:*] }
 # Each bar carries its value.

@@ -44,9 +44,9 @@ function five_sentences(	page, found) {
 		wall_time("report", "tripwire-watch", page, "rearm") "; PAGEMAP_SCAN takes " \
 		wall_time("report", "uffd-async", page, "rearm") ".", found)
 	sentence("<b>Use something else</b> where the producer can be changed (with eventfd a round" \
-		" trip takes " times(ratio(get("2", "roundtrip", "eventfd", "asleep", "p50"),
-				   get("2", "roundtrip", "tripwire-ack", "asleep", "p50"))) \
-		" the time of an ACK's), or where a core is free to poll the memory (" \
+		" trip takes " number(ratio(get("2", "roundtrip", "eventfd", "asleep", "p50"),
+				    get("2", "roundtrip", "tripwire-ack", "asleep", "p50"))) \
+		" times as long as with an ACK), or where a core is free to poll the memory (" \
 		wall_time("doorbell", "busy", "spins", "p50") " for a doorbell).",
 		get("2", "roundtrip", "eventfd", "asleep", "p50"))
 	print "</ol>"

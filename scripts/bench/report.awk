@@ -162,7 +162,7 @@ function show_targets(	i) {
 		" wake-up crosses CPUs."
 	print "<table><tr><th>what<th>target<th>wall<th><th>instructions<th>"
 	for (i = 1; i <= targets; i++)
-		printf "<tr><td>%s<td>%s<td class=n>%s<td class=%s>%s<td class=n>%s<td class=%s>%s\n",
+		printf "<tr><td>%s<td class=w>%s<td class=n>%s<td class=%s>%s<td class=n>%s<td class=%s>%s\n",
 			what_of[i] (why_of[i] == "" ? "" : "<br><small>" why_of[i] "</small>"),
 			limit_of[i], times(wall_of[i]), verdict[i, "wall"], verdict[i, "wall"],
 			times(counted_of[i]), verdict[i, "counted"], verdict[i, "counted"]
@@ -306,7 +306,7 @@ END {
 	print "<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>memfd_tripwire: benchmark</title>"
 	print "<style>body{font:15px/1.45 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}" \
 		"table{border-collapse:collapse;margin:.5em 0}td,th{border:1px solid #ccc;padding:.2em .5em;" \
-		"text-align:left;vertical-align:top}td.n{text-align:right;white-space:nowrap}" \
+		"text-align:left;vertical-align:top}td.n{text-align:right}td.n,td.w{white-space:nowrap}" \
 		".MISSED{color:#b00020;font-weight:bold}.met{color:#1b6e20}figure{margin:1.5em 0}" \
 		"svg{max-width:100%;height:auto}.opening li{margin:.5em 0}summary{cursor:pointer;font-weight:bold;margin:1em 0}</style>"
 	print "<h1>memfd_tripwire: benchmark</h1>"
