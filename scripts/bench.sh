@@ -112,14 +112,22 @@ curves() { # NAME GROUP METRIC X WANT HEADING ACROSS REMARK [UNIT]
 	done
 }
 
+# The pages that the group 'report' searches for one: fewer in a small guest.
+searched() { # BOOT
+	sed -n 's/^bench	report	.*resident=\([0-9]*\)MiB	.*/\1/p' "$results/$1.tsv" |
+		awk 'NR == 1 { print $1 * 256 }'
+}
+
+# PAGES in the heading stands for the pages that the group 'report' searched.
 bars() { # NAME GROUP COLUMNS HEADING REMARK [PARAMETER [SETTING]]
 	for boot in 2 icount; do
+		heading=$(echo "$4" | sed "s/PAGES/$(searched "$boot")/")
 		unit=ns
 		[ $boot = 2 ] || unit=instructions
 		extract "$1-$boot" $boot -v kind=bars -v "group=$2" -v "columns=$3" -v "only=${6:-}"
 		nr=$(($(sed q "$results/$1-$boot.dat" | wc -w) - 1))
 		draw "$1-$boot" bars "$(caption "$boot" "$5")" \
-			"heading = '$4'; unit = '$unit'; bars = $nr; ${7:-}"
+			"heading = '$heading'; unit = '$unit'; bars = $nr; ${7:-}"
 	done
 }
 
@@ -166,7 +174,7 @@ report() {
 		'Median. TCG drops all translations to flush a huge page; hardware does not.' \
 		'pages=1,size=2MiB'
 	bars report report '*:rearm:re-arm' \
-		'Finding and re-arming 1 written page among 262,144' 'Median. 1 GiB resident.'
+		'Finding and re-arming 1 written page among PAGES' 'Median.'
 	bars ring ring '*:time:doorbell' 'Writing 64 KiB of payload and ringing its doorbell' \
 		'Median.' 'payload=64KiB' 'linear = 1'
 	extract memory 2 -v kind=bars -v group=memory -v 'columns=file:slab:file watch:slab:watch'

@@ -11,7 +11,7 @@ set key top left horizontal
 set offsets 0, 0, graph 0.15, 0
 if (exists("linear")) { unset logscale y; set yrange [0:*] }
 # Each bar carries its value.
-short(x) = x >= 1e7 ? sprintf("%.0fM", x / 1e6) : x >= 1e4 ? sprintf("%.0fk", x / 1e3) : \
+short(x) = x >= 1e6 ? sprintf("%.1fM", x / 1e6) : x >= 1e4 ? sprintf("%.0fk", x / 1e3) : \
 	x >= 100 ? sprintf("%.0f", x) : x >= 10 ? sprintf("%.1f", x) : sprintf("%.2f", x)
 center(i) = (i - 2 - (bars - 1) / 2.0) / (bars + 1)
 plot for [i = 2 : bars + 1] data using (column(i) / scale):xtic(1) title columnheader(i) \

@@ -15,8 +15,10 @@ function target(what, sense, limit, wall, counted, slack, why) {
 	# A disturbed wall clock gives no verdict.
 	if (busy != "" && wall != "" && sense != "") verdict[targets, "wall"] = "disturbed"
 	verdict[targets, "counted"] = judge(sense, limit, counted, 0)
-	if (verdict[targets, "wall"] verdict[targets, "counted"] ~ /MISSED/)
-		why_of[targets] = why
+	if (why != "" && verdict[targets, "wall"] verdict[targets, "counted"] ~ /MISSED/) {
+		why_of[targets] = why in given ? "As above." : why
+		given[why]
+	}
 }
 
 function judge(sense, limit, n, slack) {
