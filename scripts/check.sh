@@ -167,7 +167,7 @@ reproducible() {
 }
 
 rm -rf "$log/first"
-# The step prose joins when the selftests are rewritten.
+check prose "$top/scripts/prose.sh"
 check coverage "$top/scripts/coverage.sh"
 check shellcheck shell_scripts
 check file_sizes file_sizes

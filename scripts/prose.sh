@@ -79,7 +79,7 @@ diff {
 c {
 	first = 0
 	if (!comment && line ~ /^[ \t]*\/\*/) { comment = 1; first = 1 }
-	if (comment || line ~ /^[ \t]*\/\// || line ~ /\/\*/)
+	if (comment || line ~ /^[ \t]*\/\//)
 		if (width(line) > 80) report("comment of " width(line) " columns")
 	if (doc) {
 		text = line

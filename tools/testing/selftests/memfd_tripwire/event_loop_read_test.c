@@ -103,7 +103,7 @@ TEST_F(reader, event_ends_one_of_many_reads)
 	}
 }
 
-TEST_F(reader, event_tells_poll_beside_read)
+TEST_F(reader, event_wakes_poll_beside_read)
 {
 	int ended = 0, polled = 0, ep = nest(self->watch, EPOLLIN | EPOLLET);
 	struct sleeper reader, poller;
@@ -114,12 +114,15 @@ TEST_F(reader, event_tells_poll_beside_read)
 	ASSERT_TRUE(await_count(&ended, 1));
 	EXPECT_EQ(1, result_of(&reader));
 	EXPECT_TRUE(is_page(self, &reader.range, 0));
-	/* To the poller there is nothing left, and it waits on, or it was faster. */
+	/*
+	 * To the poller there is nothing left, and it waits on, or it was
+	 * faster.
+	 */
 	store_page(&self->source, 1);
 	EXPECT_EQ(1, result_of(&poller));
 }
 
-TEST_F(reader, watch_closed_under_read_tells_it)
+TEST_F(reader, watch_closed_under_read_ends_it)
 {
 	struct sleeper sleeper;
 	int ended = 0;
@@ -201,7 +204,7 @@ TEST_F(reader, eventfd_counts_steps_to_pending)
 	close(efd);
 }
 
-TEST_F(reader, epoll_tells_watches_apart)
+TEST_F(reader, epoll_distinguishes_watches)
 {
 	struct epoll_event event, events[PAGES];
 	int i, watches[PAGES], ep = epoll_create1(EPOLL_CLOEXEC);
@@ -362,7 +365,7 @@ struct crowd {
 	int stop;
 	int ended;
 	int failed;
-	int told[PAGES];
+	int reported[PAGES];
 };
 
 static void *read_on(void *data)
@@ -378,7 +381,7 @@ static void *read_on(void *data)
 			continue;
 		}
 		for (at = range.offset; at < range.offset + range.len; at += crowd->page)
-			__atomic_fetch_add(&crowd->told[at / crowd->page % PAGES], 1,
+			__atomic_fetch_add(&crowd->reported[at / crowd->page % PAGES], 1,
 					   __ATOMIC_RELEASE);
 	}
 	__atomic_fetch_add(&crowd->ended, 1, __ATOMIC_RELEASE);
@@ -400,7 +403,7 @@ static void check_crowd(struct __test_metadata *_metadata, FIXTURE_DATA(reader) 
 	for (i = 0; i < ROUNDS && now_ns() < end; i++) {
 		for (j = 0; j < 2; j++) {
 			page = (i + j * PAGES / 2) % PAGES;
-			before[j] = __atomic_load_n(&crowd.told[page], __ATOMIC_ACQUIRE);
+			before[j] = __atomic_load_n(&crowd.reported[page], __ATOMIC_ACQUIRE);
 			if (signals)
 				ASSERT_EQ(0, pthread_kill(threads[i % THREADS], SIGUSR1));
 			store_page(&self->source, page);
@@ -409,7 +412,7 @@ static void check_crowd(struct __test_metadata *_metadata, FIXTURE_DATA(reader) 
 		}
 		for (j = 0; j < 2; j++) {
 			page = (i + j * PAGES / 2) % PAGES;
-			ASSERT_TRUE(await_count(&crowd.told[page], before[j] + 1))
+			ASSERT_TRUE(await_count(&crowd.reported[page], before[j] + 1))
 				TH_LOG("round %d, page %d", i, page);
 		}
 	}
@@ -476,7 +479,7 @@ TEST_F(reader, io_uring_read_by_worker_waits_and_reports)
 	check_ring_read(_metadata, self, IOSQE_ASYNC);
 }
 
-/* As for an eventfd: who asks io_uring to read has no need for EAGAIN. */
+/* As for an eventfd: an io_uring read needs no EAGAIN. */
 TEST_F(reader, io_uring_read_of_nonblocking_watch_waits_and_reports)
 {
 	ASSERT_TRUE(set_nonblock(self->watch, true));

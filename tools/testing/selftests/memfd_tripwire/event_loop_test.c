@@ -45,7 +45,7 @@ TEST_F(loop, poll_reports_no_other_events)
 	EXPECT_EQ(variant->always | variant->event, pfd.revents);
 }
 
-TEST_F(loop, oneshot_is_told_once_until_rearmed)
+TEST_F(loop, oneshot_is_notified_once_until_rearmed)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT };
 	int i, ep = nest(self->source.polled, EPOLLIN | EPOLLONESHOT);
@@ -57,7 +57,7 @@ TEST_F(loop, oneshot_is_told_once_until_rearmed)
 		ASSERT_TRUE(take(&self->source));
 		store_page(&self->source, 0);
 		EXPECT_EQ(0, look_epoll(ep, 0));
-		/* What came while it was disarmed is told now. */
+		/* An event that came while it was disarmed is notified now. */
 		ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_MOD, self->source.polled, &event));
 		EXPECT_EQ(1, look_epoll(ep, 0));
 		ASSERT_TRUE(take(&self->source));
@@ -66,7 +66,7 @@ TEST_F(loop, oneshot_is_told_once_until_rearmed)
 	EXPECT_EQ(0, look_epoll(ep, QUIET_MS));
 }
 
-TEST_F(loop, fd_added_while_pending_is_told)
+TEST_F(loop, fd_added_while_pending_is_notified)
 {
 	int level, edge;
 
@@ -84,7 +84,7 @@ TEST_F(loop, fd_added_while_pending_is_told)
 	EXPECT_EQ(1, look_epoll(edge, 0));
 }
 
-TEST_F(loop, edge_is_told_again_after_modification)
+TEST_F(loop, edge_is_notified_again_after_modification)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
 	int ep = nest(self->source.polled, EPOLLIN | EPOLLET);
@@ -99,7 +99,7 @@ TEST_F(loop, edge_is_told_again_after_modification)
 	EXPECT_EQ(0, look_epoll(ep, 0));
 }
 
-TEST_F(loop, two_epolls_are_both_told)
+TEST_F(loop, two_epolls_are_both_notified)
 {
 	int level = nest(self->source.polled, EPOLLIN);
 	int edge = nest(self->source.polled, EPOLLIN | EPOLLET);
@@ -117,7 +117,7 @@ TEST_F(loop, two_epolls_are_both_told)
 	}
 }
 
-TEST_F(loop, multishot_poll_is_told_each_time)
+TEST_F(loop, multishot_poll_is_notified_each_time)
 {
 	struct source *s = &self->source;
 	int i;
@@ -138,7 +138,7 @@ TEST_F(loop, multishot_poll_is_told_each_time)
 	close_ring(&multishot);
 }
 
-TEST_F(loop, multishot_poll_that_starts_while_pending_is_told)
+TEST_F(loop, multishot_poll_that_starts_while_pending_is_notified)
 {
 	if (!open_ring(&multishot))
 		SKIP(return, "no io_uring: %s", strerror(errno));
@@ -229,7 +229,7 @@ TEST_F(loop, closed_fd_leaves_epoll)
 	EXPECT_EQ(0, look_epoll(ep, QUIET_MS));
 }
 
-TEST_F(loop, fd_closed_under_io_uring_poll_tells_it)
+TEST_F(loop, fd_closed_under_io_uring_poll_ends_it)
 {
 	struct io_uring_cqe cqe;
 	struct ring ring;
@@ -277,7 +277,7 @@ static pid_t fork_consumer(const struct source *s, int ep)
 	return child;
 }
 
-TEST_F(loop, forked_child_is_told_and_takes_the_event)
+TEST_F(loop, forked_child_is_notified_and_clears_the_event)
 {
 	struct source *s = &self->source;
 	int i, status, ep = nest(s->polled, EPOLLIN | EPOLLET);
@@ -296,7 +296,7 @@ TEST_F(loop, forked_child_is_told_and_takes_the_event)
 	EXPECT_EQ(1, look_poll(s->polled, 0));
 }
 
-TEST_F(loop, forked_child_is_told_after_parent_has_closed)
+TEST_F(loop, forked_child_is_notified_after_parent_has_closed)
 {
 	struct source *s = &self->source;
 	int status, ep = nest(s->polled, EPOLLIN), writer = reopen(s->fd, O_RDWR);
@@ -342,7 +342,7 @@ static void *race_store(void *data)
 	}
 }
 
-/* Whatever it has not seen when it has taken the event, it is told of. */
+/* A change not seen when the event is cleared raises a new one. */
 static void check_race(struct __test_metadata *_metadata, const struct source *s,
 		       int (*look)(int fd, int timeout_ms), int fd)
 {
@@ -367,13 +367,13 @@ static void check_race(struct __test_metadata *_metadata, const struct source *s
 	ASSERT_EQ(0, pthread_join(producer, NULL));
 }
 
-TEST_F(loop, edge_is_told_of_events_that_come_while_one_is_taken)
+TEST_F(loop, edge_is_notified_of_events_that_come_while_one_is_taken)
 {
 	check_race(_metadata, &self->source, look_epoll,
 		   nest(self->source.polled, EPOLLIN | EPOLLET));
 }
 
-TEST_F(loop, multishot_poll_is_told_of_events_that_come_while_one_is_taken)
+TEST_F(loop, multishot_poll_is_notified_of_events_that_come_while_one_is_taken)
 {
 	if (!open_ring(&multishot))
 		SKIP(return, "no io_uring: %s", strerror(errno));
@@ -382,7 +382,7 @@ TEST_F(loop, multishot_poll_is_told_of_events_that_come_while_one_is_taken)
 	close_ring(&multishot);
 }
 
-/* Whether it can be told of is not for its producers to see. */
+/* Producers do not see whether the file has consumers. */
 TEST(watch_only_file_itself_polls_as_regular_file)
 {
 	struct epoll_event event = { .events = EPOLLIN };

@@ -16,7 +16,7 @@ FIXTURE_VARIANT(wait)
 	int (*look)(int fd, int timeout_ms);
 	uint32_t inner;		/* in an epoll with this */
 	uint32_t outer;		/* and that in an epoll with this */
-	bool edge;		/* told of an event once */
+	bool edge;		/* notified once for an event */
 };
 
 FIXTURE_VARIANT_ADD(wait, poll) { .look = look_poll };
@@ -69,7 +69,9 @@ static void open_wait(struct __test_metadata *_metadata, FIXTURE_DATA(wait) * se
 	ASSERT_LE(0, self->fd);
 }
 
-/* A watch is not told again while it is pending; a memory file is, of each change. */
+/*
+ * A pending watch is not notified again; a memory file is, for each change.
+ */
 static void check_look(struct __test_metadata *_metadata, FIXTURE_DATA(wait) * self,
 		       const FIXTURE_VARIANT(wait) * variant, enum kind kind)
 {
@@ -88,22 +90,22 @@ static void check_look(struct __test_metadata *_metadata, FIXTURE_DATA(wait) * s
 	EXPECT_EQ(0, variant->look(self->fd, QUIET_MS));
 }
 
-TEST_F(wait, tells_of_watch)
+TEST_F(wait, notifies_of_watch)
 {
 	check_look(_metadata, self, variant, WATCH);
 }
 
-TEST_F(wait, tells_of_watch_of_watch_only_file)
+TEST_F(wait, notifies_of_watch_of_watch_only_file)
 {
 	check_look(_metadata, self, variant, WATCH_ONLY);
 }
 
-TEST_F(wait, tells_of_memory)
+TEST_F(wait, notifies_of_memory)
 {
 	check_look(_metadata, self, variant, MEMORY);
 }
 
-TEST_F(wait, tells_of_eventfd)
+TEST_F(wait, notifies_of_eventfd)
 {
 	check_look(_metadata, self, variant, EVENTFD);
 }
@@ -145,7 +147,7 @@ TEST_F(wait, is_ended_by_eventfd)
 	check_sleep(_metadata, self, variant, EVENTFD);
 }
 
-TEST_F(wait, is_ended_by_signal_and_told_of_the_next_event)
+TEST_F(wait, is_ended_by_signal_and_notified_of_the_next_event)
 {
 	struct sleeper sleeper;
 	int ended = 0;

@@ -148,7 +148,9 @@ TEST_F(tripwire, store_of_child_wakes_sleeping_parent)
 	EXPECT_EQ(42, load(self->map));
 }
 
-/* The child inherits the mapping, not the page table: neither may keep a grant. */
+/*
+ * The child inherits the mapping, not the page table: neither may keep a grant.
+ */
 TEST_F(tripwire, mapping_inherited_by_fork_is_rearmed)
 {
 	int go[2], done[2], status;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - no memory, signals, bad pointers: a clear errno, nothing lost
+ * memfd_tripwire - no memory, signals, bad pointers: a clear errno, nothing
+ * lost
  */
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -172,8 +173,8 @@ TEST_F(tripwire, signals_do_not_interrupt_ack)
 }
 
 /*
- * A consumer that is killed in its ACK leaves the event, which it shares, as it was; or
- * else it has armed everything.
+ * A consumer that is killed in its ACK leaves the event, which it shares, as it
+ * was; or else it has armed everything.
  */
 TEST_F(tripwire, killed_consumer_loses_nothing)
 {
@@ -232,7 +233,9 @@ TEST_F(tripwire, full_swap_loses_nothing)
 	end_swap(&disk);
 }
 
-/* A producer that its memcg has no room for is killed; its stores are told. */
+/*
+ * A producer that its memcg has no room for is killed; its stores have raised.
+ */
 TEST_F(tripwire, full_memcg_kills_the_producer_and_keeps_the_event)
 {
 	struct memcg memcg;

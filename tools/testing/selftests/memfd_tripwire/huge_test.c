@@ -108,9 +108,9 @@ TEST_F(huge, ack_rearms_every_process)
 }
 
 /*
- * Something is done to memory that all processes may write, and to memory that is
- * armed in all of them. Where it changes contents it raises. Wherever it was done, the
- * ACK that follows has armed the memory in every process.
+ * Something is done to memory that all processes may write, and to memory that
+ * is armed in all of them. Where it changes contents it raises. Wherever it was
+ * done, the ACK that follows has armed the memory in every process.
  */
 static void check_deed(struct __test_metadata *_metadata, FIXTURE_DATA(huge) * self,
 		       bool (*deed)(FIXTURE_DATA(huge) *), bool raises)
@@ -299,7 +299,10 @@ TEST_F(path, range_collapsed_while_armed_stays_armed)
 	EXPECT_TRUE(pending(self->fd));
 }
 
-/* In ordinary shared memory: a process that maps, stores and unmaps, round and round. */
+/*
+ * In ordinary shared memory: a process that maps, stores and unmaps, round and
+ * round.
+ */
 struct visitor {
 	char *at;
 	size_t len;
@@ -353,11 +356,13 @@ static void visit(struct visitor *visitor)
 	}
 }
 
-/* Whether what appears after an ACK has its event; it is told late when ACKs are many. */
+/*
+ * Whether a store seen after an ACK has its event, which may come late.
+ */
 static bool visitor_raises(struct visitor *visitor, int fd)
 {
 	uint64_t seen;
-	bool told;
+	bool notified;
 	int i;
 
 	if (ack(fd))
@@ -369,12 +374,15 @@ static bool visitor_raises(struct visitor *visitor, int fd)
 	if (i == 1000 || pending(fd))
 		return true;
 	store(&visitor->hold, 1);
-	told = pending_within(fd, PATIENCE_MS);
+	notified = pending_within(fd, PATIENCE_MS);
 	store(&visitor->hold, 0);
-	return told;
+	return notified;
 }
 
-/* When a huge mapping goes with its VMA, no ACK finds that any more: nor what it owes. */
+/*
+ * When a huge mapping goes with its VMA, no ACK finds that any more: nor what
+ * it owes.
+ */
 TEST_F_TIMEOUT(path, huge_page_unmapped_beside_storing_thread_keeps_guarantee, 60)
 {
 	uint64_t until = now_ns() + 5000000000ull;
@@ -404,7 +412,10 @@ TEST_F_TIMEOUT(path, huge_page_unmapped_beside_storing_thread_keeps_guarantee, 6
 	munmap(visitor, sizeof(*visitor));
 }
 
-/* What is configured for one size of folios holds for memfd_create(2), and for us. */
+/*
+ * What is configured for one size of folios holds for memfd_create(2), and for
+ * us.
+ */
 TEST_F(path, folio_is_as_large_as_set_for_its_size)
 {
 	const size_t size = 64 << 10;

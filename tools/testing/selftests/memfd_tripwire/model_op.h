@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * memfd_tripwire - operations of model_test: what there is, and random lists of it
+ * memfd_tripwire - operations of model_test: what there is, and random lists of
+ * it
  */
 #ifndef SELFTEST_TRIPWIRE_MODEL_OP_H
 #define SELFTEST_TRIPWIRE_MODEL_OP_H
@@ -70,7 +71,10 @@ static const struct {
 	[SETTLE]	= { "settle", 0 },
 };
 
-/* @detail chooses the flavour: the consumers of an ACK, the protection of a map, ... */
+/*
+ * @detail chooses the flavour: the consumers of an ACK, the protection of a
+ * map, ...
+ */
 struct op {
 	enum kind kind;
 	unsigned int actor, detail;
@@ -111,7 +115,10 @@ static size_t min_size(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* Few pages are hot, so that operations meet. They lie at both ends of the huge page. */
+/*
+ * Few pages are hot, so that operations meet. They lie at both ends of the huge
+ * page.
+ */
 static size_t random_page(void)
 {
 	if (random_below(5) == 0)
@@ -170,7 +177,10 @@ static struct op random_op(enum kind kind)
 
 static const struct op ack_all = { .kind = ACK, .detail = (1 << CONSUMERS) - 1 };
 
-/* What it takes for a kind to have an effect at all; and what may go wrong after it. */
+/*
+ * What it takes for a kind to have an effect at all; and what may go wrong
+ * after it.
+ */
 static size_t random_ops(struct op *ops)
 {
 	unsigned int total = 0, dice;
@@ -209,7 +219,10 @@ static size_t random_ops(struct op *ops)
 	return n;
 }
 
-/* The same seed makes the same list; what this kernel does not have is taken out of it. */
+/*
+ * The same seed makes the same list; what this kernel does not have is taken
+ * out of it.
+ */
 static size_t generate(struct op *ops, size_t want, uint64_t seed)
 {
 	size_t n = 0, kept = 0, i;

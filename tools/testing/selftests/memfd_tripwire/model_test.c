@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - random operations against a model of what must be told
+ * memfd_tripwire - random operations against a model of the events that must be
+ * raised
  *
- * A seed makes a list of operations. They are carried out one after the other by a
- * few processes on a fresh memfd_tripwire. After each, the model knows the contents
- * of the file, and of each consumer (an open file description) whether they changed
- * since its last ACK: then its event must be pending. An event without a change is
- * spurious and allowed, but it must not come for ever. A list that fails is shrunk.
+ * A seed makes a list of operations. They are carried out one after the other
+ * by a few processes on a fresh memfd_tripwire. After each, the model knows the
+ * contents of the file, and of each consumer (an open file description) whether
+ * they changed since its last ACK: then its event must be pending. An event
+ * without a change is spurious and allowed, but it must not come for ever. A
+ * list that fails is shrunk.
  *
  *	model_test [-s SEED] [-n OPERATIONS] [-r RUNS] [-x KIND[,KIND...]] [-b]
  *
@@ -28,7 +30,7 @@
 
 enum verdict { GOOD, MISSED, ENDLESS, WRONG_CONTENTS, UNEXPECTED, HUNG };
 
-/* In shared memory: what a run tells the main process. */
+/* In shared memory: results of a run for the main process. */
 static struct outcome {
 	size_t at;
 	enum verdict verdict;
@@ -50,7 +52,7 @@ static pid_t pids[WORKERS];
 static struct place *places[WORKERS];
 static struct pollfd consumers[CONSUMERS];
 static bool must[CONSUMERS];		/* contents changed since the ACK */
-static bool edge[CONSUMERS];		/* edge-triggered epoll told so since the ACK */
+static bool edge[CONSUMERS];		/* edge-triggered epoll has had its edge since the ACK */
 
 /* The executor */
 
@@ -99,13 +101,13 @@ static void open_consumer(int c)
 		close(consumers[c].fd);
 	consumers[c].fd = c ? reopen(memfd, c == 2 ? O_RDONLY : O_RDWR) : memfd;
 	consumers[c].events = POLLIN;
-	must[c] = c;		/* who opens it later starts signalled */
+	must[c] = c;		/* a description opened later starts signalled */
 	edge[c] = false;
 	if (epoll_ctl(epfd, EPOLL_CTL_ADD, consumers[c].fd, &event))
 		fail(UNEXPECTED, "epoll_ctl for consumer %d: %s", c, strerror(errno));
 }
 
-/* Is everyone told who has to be? */
+/* Is every consumer notified that must be? */
 static void check_events(const struct op *op, bool changed)
 {
 	uint64_t until = now_ns() + PATIENCE_MS * 1000000ull;
@@ -121,18 +123,18 @@ again:
 		edge[events[c].data.u32] = true;
 	poll(consumers, CONSUMERS, 0);
 	for (c = 0; c < CONSUMERS; c++) {
-		bool told = consumers[c].revents & POLLIN;
+		bool notified = consumers[c].revents & POLLIN;
 
 		if (lose_events && changed && c == 1 && op->kind == STORE && op->actor == 1)
-			told = false;
-		if (!must[c] || (told && edge[c]))
+			notified = false;
+		if (!must[c] || (notified && edge[c]))
 			continue;
 		if (late && now_ns() < until) {
 			poll(NULL, 0, 1);
 			goto again;
 		}
-		fail(MISSED, "consumer %d was not told of a change%s", c,
-		     told ? ": no edge for epoll" : "");
+		fail(MISSED, "consumer %d was not notified of a change%s", c,
+		     notified ? ": no edge for epoll" : "");
 	}
 }
 
@@ -213,7 +215,10 @@ static bool apply(const struct op *op, long ret)
 	return changed;
 }
 
-/* Cut @op down to what its actor has mapped in one piece, below the end of the file. */
+/*
+ * Cut @op down to what its actor has mapped in one piece, below the end of the
+ * file.
+ */
 static bool fit(struct op *op)
 {
 	unsigned int flags = kinds[op->kind].flags;
@@ -418,7 +423,10 @@ static struct {
 	uint64_t until;
 } shrinking;
 
-/* Does it still fail, and in the same way? Then what comes after is of no use either. */
+/*
+ * Does it still fail, and in the same way? Then what comes after is of no use
+ * either.
+ */
 static bool still_fails(struct op *ops, size_t *n)
 {
 	int quiet_ms = shrinking.verdict == ENDLESS ? 100 : 2;
@@ -536,7 +544,10 @@ static bool run_seed(unsigned long long seed, size_t want)
 	return good;
 }
 
-/* A model that never fails proves nothing: lose events, and see it noticed and shrunk. */
+/*
+ * A model that never fails proves nothing: lose events, and see it noticed and
+ * shrunk.
+ */
 static bool notices_lost_event(void)
 {
 	struct op *ops = calloc(2 * 400 + 1, sizeof(*ops));

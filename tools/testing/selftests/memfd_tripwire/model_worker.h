@@ -74,7 +74,10 @@ static long do_load(const struct command *cmd)
 	return memcmp(cmd->addr, model + cmd->op.off, cmd->op.len) ? -EILSEQ : 0;
 }
 
-/* The child stores. Then it is gone, or the worker from now on, beside its parent. */
+/*
+ * The child stores. Then it is gone, or the worker from now on, beside its
+ * parent.
+ */
 static long do_fork(const struct command *cmd)
 {
 	pid_t child, parent = getpid();
@@ -117,7 +120,10 @@ static long write_memory_of(const struct command *cmd, void *data)
 	return result(process_vm_writev(cmd->target, &local, 1, &remote, 1, 0));
 }
 
-/* The last two put a PTE where there was none, and zeroes in a hole: nothing changes. */
+/*
+ * The last two put a PTE where there was none, and zeroes in a hole: nothing
+ * changes.
+ */
 static long do_uffd(const struct command *cmd)
 {
 	static const unsigned long cmds[] = {
@@ -138,8 +144,8 @@ static long do_uffd(const struct command *cmd)
 }
 
 /*
- * process_vm_writev() pins the target's pages, then faults on its own source, which
- * a userfaultfd keeps waiting until the executor says so.
+ * process_vm_writev() pins the target's pages, then faults on its own source,
+ * which a userfaultfd keeps waiting until the executor says so.
  */
 static struct {
 	struct command cmd;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - who writes through no page table: rings, buffers, pins
+ * memfd_tripwire - writes that go through no page table: rings, buffers, pins
  */
 #include <sys/uio.h>
 #include <linux/io_uring.h>
@@ -51,7 +51,7 @@ static int ring_transfer(struct ring *ring, int opcode, int fd, uint64_t *word)
 	return pending_within(ring->fd, 2000) ? cqe->res : -ETIME;
 }
 
-/* A memory file is always ready, whatever poll(2) says of its events. */
+/* A memory file is always ready, independent of its events. */
 TEST_F(path, io_uring_read_of_quiet_file_completes)
 {
 	uint64_t word = 1;
@@ -96,7 +96,10 @@ static unsigned int works_put_off(void)
 	return all;
 }
 
-/* Polled, it would always be ready, never be written without a wait, and go round. */
+/*
+ * Polled, it would always be ready, never be written without a wait, and go
+ * round.
+ */
 TEST_F(path, io_uring_write_is_not_put_off_time_and_again)
 {
 	const char *event = "io_uring/io_uring_task_work_run";
@@ -236,7 +239,7 @@ static int open_disk(size_t len)
 }
 
 /*
- * Round by round, so that no later write tells of what an earlier one did: a
+ * Round by round, so that no later write raises for an earlier one: a
  * child writes all pages, and the parent ACKs in the middle of it.
  */
 static void race_pinner(struct __test_metadata *_metadata, FIXTURE_DATA(path) * self, int disk,
@@ -317,7 +320,9 @@ static void *write_slowly(void *data)
 	return (void *)process_vm_writev(getpid(), &iov[0], 1, &iov[1], 1, 0);
 }
 
-/* userfaultfd holds up the copying, with the page pinned, until after the ACK. */
+/*
+ * userfaultfd holds up the copying, with the page pinned, until after the ACK.
+ */
 TEST_F(path, write_through_pin_after_ack_raises)
 {
 	char *source = mmap(NULL, self->page, PROT_READ | PROT_WRITE,

@@ -49,7 +49,7 @@ FIXTURE_VARIANT_ADD(tripwire, eight_loops_two_pages)
 	.crossing = true,
 };
 
-/* Ends only if it saw a store land after its ACK and was never told. */
+/* Ends only if it saw a store land after its ACK and was never notified. */
 static void ack_loop(int fd, const void *where)
 {
 	uint64_t before;
@@ -115,8 +115,10 @@ TEST_F_TIMEOUT(tripwire, store_completes_against_ack_loops, 30)
 	EXPECT_GE(MAX_FAULTS, worst);
 }
 
-/* What an ACK left granted for the producer's sake is told of again, and ends. */
-TEST_F_TIMEOUT(tripwire, what_is_left_granted_is_told_of_until_nobody_writes, 60)
+/*
+ * A spared folio is re-raised until it is revoked.
+ */
+TEST_F_TIMEOUT(tripwire, spared_folio_is_reraised_until_writing_ends, 60)
 {
 	uint64_t until = now_ns() + STORING_NS;
 	int i, quiet = 0;

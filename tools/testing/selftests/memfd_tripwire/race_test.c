@@ -17,12 +17,12 @@
 #define CUTS		100
 #define PATIENCE_MS	10000
 
-/* In ordinary shared memory: what the sides tell each other behind the fd. */
+/* In ordinary shared memory: how the sides agree on rounds. */
 struct board {
 	uint64_t echo;			/* the last value that the consumer saw */
 	uint64_t committed[WRITERS];	/* stored before this was */
 	uint64_t hold;			/* readers for whom the writers store nothing */
-	uint64_t done;			/* who is through, or all of them */
+	uint64_t done;			/* sides that are done, or all of them */
 };
 
 FIXTURE(tripwire)
@@ -86,7 +86,10 @@ static void lock_step(struct __test_metadata *_metadata, FIXTURE_DATA(tripwire) 
 	}
 	for (i = 1; i <= ROUNDS; i++) {
 		ASSERT_TRUE(pending_within(self->fd, PATIENCE_MS)) TH_LOG("round %llu", i);
-		/* The event may come before the store lands; then it comes twice. */
+		/*
+		 * The event may come before the store lands; then it comes
+		 * twice.
+		 */
 		do {
 			ASSERT_EQ(0, ack(self->fd));
 		} while (load(self->map) < i &&
@@ -107,7 +110,7 @@ TEST_F(tripwire, lock_step_writes_raise_one_by_one)
 	lock_step(_metadata, self, true);
 }
 
-/* A consumer that ACKs and looks whenever it is told to. */
+/* A consumer that ACKs and looks on request. */
 struct looker {
 	int fd;
 	char *where;
@@ -115,7 +118,7 @@ struct looker {
 	uint64_t stop;
 };
 
-static void *look_when_told(void *data)
+static void *look_when_notified(void *data)
 {
 	struct looker *looker = data;
 
@@ -136,7 +139,7 @@ static bool comes_to_see(const struct looker *looker, uint64_t value)
 }
 
 /* To the same size: what is behind the end, in its page, becomes zero. */
-TEST_F(tripwire, page_cut_in_place_beside_acks_is_told)
+TEST_F(tripwire, page_cut_in_place_beside_acks_is_reported)
 {
 	size_t len = 2 * self->page - 100;
 	struct looker looker = { .fd = self->fd, .where = self->map + 2 * self->page - 8 };
@@ -144,7 +147,7 @@ TEST_F(tripwire, page_cut_in_place_beside_acks_is_told)
 	uint64_t i;
 
 	ASSERT_EQ(0, ftruncate(self->fd, len));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, look_when_told, &looker));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, look_when_notified, &looker));
 	for (i = 1; i <= CUTS; i++) {
 		store(looker.where, i);
 		ASSERT_TRUE(comes_to_see(&looker, i)) TH_LOG("round %llu", (long long)i);
@@ -197,7 +200,10 @@ TEST_F_TIMEOUT(tripwire, burst_against_ack_loop_loses_no_event, 120)
 	ASSERT_EQ(child, waitpid(child, NULL, 0));
 }
 
-/* The event may be late, but must not be that of a later store: there are few meanwhile. */
+/*
+ * The event may be late, but must not be that of a later store: there are few
+ * meanwhile.
+ */
 static bool event_in_time(int fd, struct board *board)
 {
 	bool in_time;
@@ -358,7 +364,7 @@ struct pair_arg {
 	char *map;
 	uint64_t *arrived;	/* at one of two meetings a round */
 	uint64_t *returned;	/* ACKs */
-	bool untold;
+	bool unreported;
 };
 
 static void meet(uint64_t *arrived, uint64_t all)
@@ -376,11 +382,11 @@ static void *ack_and_store_if_first(void *data)
 	for (i = 0; i < PAIRS; i++) {
 		meet(arg->arrived, 4 * i + 2);
 		if (ack(arg->fd))
-			arg->untold = true;
+			arg->unreported = true;
 		if (__atomic_fetch_add(arg->returned, 1, __ATOMIC_ACQ_REL) == 2 * i) {
 			store(arg->map, i);
-			if (!arg->untold && !pending_within(arg->fd, 1000))
-				arg->untold = true;
+			if (!arg->unreported && !pending_within(arg->fd, 1000))
+				arg->unreported = true;
 		}
 		meet(arg->arrived, 4 * i + 4);
 	}
@@ -388,7 +394,7 @@ static void *ack_and_store_if_first(void *data)
 }
 
 /*
- * Two ACK one grant at the same time. Whoever is through first must not have
+ * Two ACK one grant at the same time. The first to return must not have
  * relied on what the other one had not finished.
  */
 TEST_F_TIMEOUT(tripwire, store_after_the_first_of_two_acks_raises, 120)
@@ -409,15 +415,15 @@ TEST_F_TIMEOUT(tripwire, store_after_the_first_of_two_acks_raises, 120)
 	}
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, pthread_join(threads[i], NULL));
-		EXPECT_FALSE(args[i].untold);
+		EXPECT_FALSE(args[i].unreported);
 		close(args[i].fd);
 	}
 }
 
 /*
- * Pages come and go under the store loop: punch, truncate, ACK. It all goes on, and
- * what is stored afterwards raises; what punch and truncate raise is for event_test,
- * as the stores raise here too.
+ * Pages come and go under the store loop: punch, truncate, ACK. It all goes on,
+ * and what is stored afterwards raises; what punch and truncate raise is for
+ * event_test, as the stores raise here too.
  */
 TEST_F_TIMEOUT(tripwire, punch_and_truncate_race_with_stores_and_acks, 120)
 {

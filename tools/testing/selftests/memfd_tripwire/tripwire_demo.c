@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - a file crosses shared memory, told by nothing but stores
+ * memfd_tripwire - a file crosses shared memory by stores alone
  *
  * tripwire_demo FROM TO
  *
@@ -8,8 +8,8 @@
  * buffers and descriptors and rings a doorbell, all by plain stores through a
  * pointer. It makes no system call to be heard. The consumer is the device in
  * user space: it sleeps in read(2) of a watch over the doorbell, and drains the
- * ring. Payload that nobody watches runs at full speed: to compare, the beginning
- * of the file is streamed with a watch over all of the memory first.
+ * ring. Payload that nobody watches runs at full speed: to compare, the
+ * beginning of the file is streamed with a watch over all of the memory first.
  */
 #include <sched.h>
 #include <sys/stat.h>
@@ -58,7 +58,9 @@ static void produce(struct ring *ring, struct completion *completion,
 		while (filled - load(&completion->drained) == SLOTS)
 			sched_yield();
 		len = size - offset < SLOT_SIZE ? size - offset : SLOT_SIZE;
-		/* The mapping ends in zeros up to its last page: whole words. */
+		/*
+		 * The mapping ends in zeros up to its last page: whole words.
+		 */
 		for (i = 0; i < (len + 7) / 8; i++)
 			data[i] = file[offset / 8 + i];
 		ring->descriptor[slot].len = len;

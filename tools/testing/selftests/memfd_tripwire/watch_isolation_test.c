@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - watches: whom a watch need not trust, and what it may not cost others
+ * memfd_tripwire - watches: whom a watch need not trust, and what it may not
+ * cost others
  */
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -77,7 +78,7 @@ static int receive_fd(int sock)
 }
 
 /* The holder has nothing but the watch. */
-TEST_F(tripwire, watch_passed_to_another_process_tells_and_gives_no_access)
+TEST_F(tripwire, watch_passed_to_another_process_reports_and_gives_no_access)
 {
 	int socks[2], status, watch;
 	struct reports reports;
@@ -104,7 +105,7 @@ TEST_F(tripwire, watch_passed_to_another_process_tells_and_gives_no_access)
 	EXPECT_EQ(0, WEXITSTATUS(status));
 }
 
-/* It does whatever there is to take events from others. */
+/* It tries every way to clear the events of others. */
 static int greedy_producer(int fd)
 {
 	char *map = map_shared(fd, PAGES * getpagesize());
@@ -116,7 +117,7 @@ static int greedy_producer(int fd)
 	ack(fd);
 	ack(again);
 	store_to(map, 5);
-	if (strcmp("3 5", told(watch)))
+	if (strcmp("3 5", reported(watch)))
 		return 2;
 	close(watch);
 	watch_pages(fd, 0, 0);
@@ -136,7 +137,7 @@ TEST_F(tripwire, producer_with_passed_file_takes_nothing_from_a_watch)
 	ASSERT_TRUE(send_fd(socks[0], self->fd));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_STREQ("3 5", told(watch));
+	EXPECT_STREQ("3 5", reported(watch));
 }
 
 #define BUSY_PAGES	512
@@ -171,8 +172,8 @@ TEST_F(tripwire, busy_producer_delays_no_watch)
 	for (i = 0; i < 50; i++) {
 		store_to(map, 0);
 		store_to(map, 2);
-		ASSERT_TRUE(told_in_time(bell, 0)) TH_LOG("round %d", i);
-		ASSERT_TRUE(told_in_time(all, 2)) TH_LOG("round %d", i);
+		ASSERT_TRUE(notified_in_time(bell, 0)) TH_LOG("round %d", i);
+		ASSERT_TRUE(notified_in_time(all, 2)) TH_LOG("round %d", i);
 	}
 	for (i = 0; i < BUSY; i++) {
 		kill(children[i], SIGKILL);
@@ -192,10 +193,10 @@ TEST_F_TIMEOUT(tripwire, many_mappings_delay_no_watch, 120)
 		ASSERT_NE(MAP_FAILED, map[i]);
 		store_to(map[i], 3);
 	}
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	for (i = 0; i < MAPPINGS; i += 400) {
 		store_to(map[i], 3);
-		ASSERT_TRUE(told_in_time(watch, 3)) TH_LOG("mapping %d", i);
+		ASSERT_TRUE(notified_in_time(watch, 3)) TH_LOG("mapping %d", i);
 	}
 }
 
@@ -229,7 +230,10 @@ static void *read_slowly(void *data)
 	return NULL;
 }
 
-/* Others get on while a read hangs in its buffer; then the buffer comes, or goes. */
+/*
+ * Others get on while a read hangs in its buffer; then the buffer comes, or
+ * goes.
+ */
 static void hang_in_buffer(struct __test_metadata *_metadata, FIXTURE_DATA(tripwire) * self,
 			   const FIXTURE_VARIANT(tripwire) * variant, bool resolve)
 {
@@ -249,7 +253,7 @@ static void hang_in_buffer(struct __test_metadata *_metadata, FIXTURE_DATA(tripw
 	ASSERT_TRUE(pending_within(uffd, PATIENCE_MS));
 
 	store_to(self->map, 5);
-	EXPECT_STREQ("3 5", told(other));
+	EXPECT_STREQ("3 5", reported(other));
 	ASSERT_TRUE(pending(watch));
 	ASSERT_LT(0, read_reports(watch, &reports, MAX_REPORTS));
 	EXPECT_TRUE(is_reported(&reports, 5 * self->page));
@@ -268,11 +272,11 @@ static void hang_in_buffer(struct __test_metadata *_metadata, FIXTURE_DATA(tripw
 		ASSERT_EQ(16, slow.got);
 		range = (void *)slow.buffer;
 		EXPECT_EQ(3 * self->page, range->offset);
-		EXPECT_STREQ("", told(watch));
+		EXPECT_STREQ("", reported(watch));
 	} else {
 		ASSERT_EQ(-1, slow.got);
 		EXPECT_EQ(EFAULT, slow.err);
-		EXPECT_STREQ("3", told(watch));
+		EXPECT_STREQ("3", reported(watch));
 	}
 }
 

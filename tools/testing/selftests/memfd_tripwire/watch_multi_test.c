@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - watches: several consumers of one file, and the ways by which it changes
+ * memfd_tripwire - watches: several consumers of one file, and the ways by
+ * which it changes
  */
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -10,58 +11,58 @@
 
 /* Several consumers. */
 
-TEST_F(tripwire, each_watch_is_told_by_itself)
+TEST_F(tripwire, each_watch_is_notified_by_itself)
 {
 	int left = watch_pages(self->fd, 0, 4), right = watch_pages(self->fd, 2, 4);
 	int all = watch_pages(self->fd, 0, 0), same = watch_pages(self->fd, 2, 4);
 
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(left));
-	EXPECT_STREQ("3", told(right));
-	EXPECT_STREQ("3", told(all));
-	EXPECT_STREQ("3", told(same));
+	EXPECT_STREQ("3", reported(left));
+	EXPECT_STREQ("3", reported(right));
+	EXPECT_STREQ("3", reported(all));
+	EXPECT_STREQ("3", reported(same));
 	store_to(self->map, 1);
-	EXPECT_STREQ("1", told(left));
-	EXPECT_STREQ("", told(right));
-	EXPECT_STREQ("1", told(all));
+	EXPECT_STREQ("1", reported(left));
+	EXPECT_STREQ("", reported(right));
+	EXPECT_STREQ("1", reported(all));
 }
 
-TEST_F(tripwire, what_another_watch_collected_is_told)
+TEST_F(tripwire, pages_collected_by_another_watch_are_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0), other = watch_pages(self->fd, 2, 2);
 
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(other));
+	EXPECT_STREQ("3", reported(other));
 	store_to(self->map, 5);
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(other));
+	EXPECT_STREQ("3", reported(other));
 	store_to(self->map, 2);
-	EXPECT_STREQ("2-3 5", told(watch));
-	EXPECT_STREQ("", told(watch));
-	EXPECT_STREQ("2", told(other));
+	EXPECT_STREQ("2-3 5", reported(watch));
+	EXPECT_STREQ("", reported(watch));
+	EXPECT_STREQ("2", reported(other));
 }
 
-TEST_F(tripwire, what_a_new_watch_rearmed_is_told)
+TEST_F(tripwire, pages_rearmed_by_a_new_watch_are_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0), other;
 
 	store_to(self->map, 3);
 	other = watch_pages(self->fd, 0, 0);
-	EXPECT_STREQ("", told(other));
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("", reported(other));
+	EXPECT_STREQ("3", reported(watch));
 }
 
-TEST_F(tripwire, what_the_file_acknowledged_is_told)
+TEST_F(tripwire, pages_acknowledged_by_the_file_are_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0);
 
 	store_to(self->map, 3);
 	ASSERT_TRUE(eat_event(self, variant));
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	store_to(self->map, 3);
 	ASSERT_TRUE(eat_event(self, variant));
 	store_to(self->map, 5);
-	EXPECT_STREQ("3 5", told(watch));
+	EXPECT_STREQ("3 5", reported(watch));
 }
 
 TEST_F(path, watch_does_not_eat_the_event_of_the_file)
@@ -69,23 +70,23 @@ TEST_F(path, watch_does_not_eat_the_event_of_the_file)
 	int watch = watch_pages(self->fd, 0, 0);
 
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	EXPECT_TRUE(pending(self->fd));
 	ASSERT_EQ(0, ack(self->fd));
 	store_to(self->map, 3);
 	EXPECT_TRUE(pending(self->fd));
 }
 
-TEST_F(tripwire, closing_a_watch_tells_nobody)
+TEST_F(tripwire, closing_a_watch_notifies_no_other)
 {
 	int watch = watch_pages(self->fd, 0, 4), other = watch_pages(self->fd, 2, 0);
 
 	store_to(self->map, 1);
 	ASSERT_TRUE(pending(watch));
 	close(watch);
-	EXPECT_STREQ("", told(other));
+	EXPECT_STREQ("", reported(other));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(other));
+	EXPECT_STREQ("3", reported(other));
 }
 
 #define MODEL_PAGES	256
@@ -105,7 +106,7 @@ static void add_model_watch(struct model_watch *watch, int fd, uint64_t *state)
 	watch->fd = watch_pages(fd, watch->first, watch->nr);
 }
 
-TEST_F(tripwire, store_is_told_to_all_who_watch_the_page_and_nobody_else)
+TEST_F(tripwire, store_notifies_all_watches_of_the_page_and_no_other)
 {
 	char *map = map_pages(self->fd, MODEL_PAGES), page_text[16];
 	struct model_watch watches[MODEL_WATCHES];
@@ -124,7 +125,7 @@ TEST_F(tripwire, store_is_told_to_all_who_watch_the_page_and_nobody_else)
 			const struct model_watch *w = &watches[i];
 			bool covers = nr >= w->first && (!w->nr || nr < w->first + w->nr);
 
-			ASSERT_STREQ(covers ? page_text : "", told(w->fd))
+			ASSERT_STREQ(covers ? page_text : "", reported(w->fd))
 				TH_LOG("round %d, pages %zu+%zu", round, w->first, w->nr);
 		}
 		i = pseudo_random(&state) % MODEL_WATCHES;
@@ -146,7 +147,7 @@ static const char *every_other_page(int nr)
 	return text;
 }
 
-TEST_F(tripwire, as_many_holes_as_the_log_holds_are_told_apart)
+TEST_F(tripwire, as_many_holes_as_the_log_holds_are_reported_apart)
 {
 	char *map = map_pages(self->fd, 64);
 	int watch = watch_pages(self->fd, 0, 0), i;
@@ -154,10 +155,10 @@ TEST_F(tripwire, as_many_holes_as_the_log_holds_are_told_apart)
 	ASSERT_NE(MAP_FAILED, map);
 	for (i = LOG_RANGES - 1; i >= 0; i--)
 		ASSERT_EQ(0, punch(self->fd, 2 * i, 1));
-	EXPECT_STREQ(every_other_page(LOG_RANGES), told(watch));
+	EXPECT_STREQ(every_other_page(LOG_RANGES), reported(watch));
 }
 
-TEST_F(tripwire, full_log_tells_more_never_less)
+TEST_F(tripwire, full_log_reports_more_never_less)
 {
 	char *map = map_pages(self->fd, 64);
 	int watch = watch_pages(self->fd, 0, 0), i;
@@ -166,13 +167,13 @@ TEST_F(tripwire, full_log_tells_more_never_less)
 	for (i = LOG_RANGES; i >= 0; i--)
 		ASSERT_EQ(0, punch(self->fd, 2 * i, 1));
 	store_to(map, 40);
-	EXPECT_STREQ("0-32 40", told(watch));
+	EXPECT_STREQ("0-32 40", reported(watch));
 	ASSERT_EQ(0, punch(self->fd, 5, 1));
-	EXPECT_STREQ("5", told(watch));
+	EXPECT_STREQ("5", reported(watch));
 }
 
 /* The shared marks are gone, and what is left of them is one range. */
-TEST_F(tripwire, more_than_the_log_holds_collected_by_another_is_told)
+TEST_F(tripwire, more_than_the_log_holds_collected_by_another_is_reported)
 {
 	char *map = map_pages(self->fd, 64);
 	int watch = watch_pages(self->fd, 2, 2 * LOG_RANGES + 1), i;
@@ -181,8 +182,8 @@ TEST_F(tripwire, more_than_the_log_holds_collected_by_another_is_told)
 	ASSERT_NE(MAP_FAILED, map);
 	for (i = 0; i < 2 * LOG_RANGES; i++)
 		store_to(map, 2 * i);
-	EXPECT_STREQ(every_other_page(2 * LOG_RANGES), told(other));
-	EXPECT_STREQ("2-34", told(watch));
+	EXPECT_STREQ(every_other_page(2 * LOG_RANGES), reported(other));
+	EXPECT_STREQ("2-34", reported(watch));
 }
 
 /* The ways by which pages change. */
@@ -310,7 +311,7 @@ FIXTURE_TEARDOWN(way)
 	close(self->fd);
 }
 
-TEST_F(way, change_is_told_to_the_page)
+TEST_F(way, change_is_reported_to_the_page)
 {
 	int before = watch_pages(self->fd, 2, 1), after = watch_pages(self->fd, 4, 1);
 	int all = watch_pages(self->fd, 0, 0), same = watch_pages(self->fd, 3, 1);
@@ -318,22 +319,22 @@ TEST_F(way, change_is_told_to_the_page)
 
 	if (err)
 		SKIP(return, "no such way: %s", strerror(err));
-	EXPECT_STREQ("3", told(same));
-	EXPECT_STREQ("3", told(all));
-	EXPECT_STREQ("", told(before));
-	EXPECT_STREQ("", told(after));
+	EXPECT_STREQ("3", reported(same));
+	EXPECT_STREQ("3", reported(all));
+	EXPECT_STREQ("", reported(before));
+	EXPECT_STREQ("", reported(after));
 }
 
 /* There may be a writable page table entry now. */
-TEST_F(way, store_after_change_is_told)
+TEST_F(way, store_after_change_is_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0), err = variant->change(self, 3);
 
 	if (err)
 		SKIP(return, "no such way: %s", strerror(err));
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
 static void *write_slowly(void *data)
@@ -343,8 +344,10 @@ static void *write_slowly(void *data)
 	return (void *)process_vm_writev(getpid(), &iov[0], 1, &iov[1], 1, 0);
 }
 
-/* userfaultfd holds up the copying, with the page pinned, until after the read. */
-TEST_F(tripwire, write_through_pin_after_read_is_told)
+/*
+ * userfaultfd holds up the copying, with the page pinned, until after the read.
+ */
+TEST_F(tripwire, write_through_pin_after_read_is_reported)
 {
 	char *source = mmap(NULL, self->page, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -361,10 +364,10 @@ TEST_F(tripwire, write_through_pin_after_read_is_told)
 		SKIP(return, "no userfaultfd: %s", strerror(errno));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_slowly, iov));
 	ASSERT_TRUE(pending_within(uffd, PATIENCE_MS));
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	ASSERT_EQ((ssize_t)self->page, uffd_fill(uffd, UFFDIO_COPY, source, self->page, 'y'));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_TRUE(told_in_time(watch, 3));
+	EXPECT_TRUE(notified_in_time(watch, 3));
 	EXPECT_NE(0, load(self->map + 3 * self->page));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - watches while memory moves: large folios, swap, and a contest of all
+ * memfd_tripwire - watches while memory moves: large folios, swap, and a
+ * contest of all
  */
 #include "lib/tripwire.h"
 #include "lib/watch_fixture.h"
@@ -70,37 +71,37 @@ static void watch_folio(FIXTURE_DATA(folio) * self, struct folio_watches *watche
 	snprintf(watches->text[3], sizeof(watches->text[3]), "%s", self->all);
 }
 
-static void check_folio_told(struct __test_metadata *_metadata, struct folio_watches *watches)
+static void check_folio_reported(struct __test_metadata *_metadata, struct folio_watches *watches)
 {
 	int i;
 
 	for (i = 0; i < 4; i++)
-		EXPECT_STREQ(watches->text[i], told(watches->fd[i]));
+		EXPECT_STREQ(watches->text[i], reported(watches->fd[i]));
 	for (i = 0; i < 4; i++)
-		EXPECT_STREQ("", told(watches->fd[i]));
+		EXPECT_STREQ("", reported(watches->fd[i]));
 }
 
-TEST_F(folio, store_anywhere_is_told_to_whoever_watches_a_page)
+TEST_F(folio, store_anywhere_notifies_watches_of_every_page)
 {
 	struct folio_watches watches;
 
 	watch_folio(self, &watches);
 	store_to(self->map, 1);
-	check_folio_told(_metadata, &watches);
+	check_folio_reported(_metadata, &watches);
 	store_to(self->map, self->pages - 2);
-	check_folio_told(_metadata, &watches);
+	check_folio_reported(_metadata, &watches);
 }
 
-TEST_F(folio, store_behind_the_folio_is_not_told)
+TEST_F(folio, store_behind_the_folio_is_not_reported)
 {
 	int watch = watch_pages(self->fd, 0, self->pages);
 
 	ASSERT_LE(0, watch);
 	store_to(self->map, self->pages);
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
-/* Who watches one page has all of the folio armed. */
+/* A watch of one page arms the whole folio. */
 TEST_F(folio, watch_of_one_page_rearms_all)
 {
 	int watch = watch_pages(self->fd, self->pages - 1, 1), i;
@@ -108,7 +109,7 @@ TEST_F(folio, watch_of_one_page_rearms_all)
 	for (i = 0; i < 10; i++) {
 		store_to(self->map, i);
 		ASSERT_TRUE(pending(watch)) TH_LOG("page %d", i);
-		ASSERT_STRNE("", told(watch));
+		ASSERT_STRNE("", reported(watch));
 	}
 }
 
@@ -121,11 +122,13 @@ TEST_F(folio, hole_that_splits_it_takes_no_report_along)
 	store_to(self->map, 1);
 	ASSERT_EQ(0, punch(self->fd, self->pages - 2, 1));
 	for (i = 0; i < 3; i++)
-		EXPECT_STREQ(watches.text[i], told(watches.fd[i]));
-	EXPECT_STREQ(self->all, told(watches.fd[3]));
+		EXPECT_STREQ(watches.text[i], reported(watches.fd[i]));
+	EXPECT_STREQ(self->all, reported(watches.fd[3]));
 }
 
-/* Reclaim leaves alone what was just referenced: it may take more than one try. */
+/*
+ * Reclaim leaves alone what was just referenced: it may take more than one try.
+ */
 static bool page_out(char *map, size_t len)
 {
 	unsigned char resident[512];
@@ -143,7 +146,7 @@ static bool page_out(char *map, size_t len)
 }
 
 /* A mark on an entry of swap, of as many pages perhaps. */
-TEST_F(folio, folio_in_swap_is_told)
+TEST_F(folio, folio_in_swap_is_reported)
 {
 	struct folio_watches watches;
 
@@ -152,14 +155,14 @@ TEST_F(folio, folio_in_swap_is_told)
 	watch_folio(self, &watches);
 	store_to(self->map, 1);
 	ASSERT_TRUE(page_out(self->map, variant->size));
-	check_folio_told(_metadata, &watches);
+	check_folio_reported(_metadata, &watches);
 	EXPECT_NE(0, load(self->map + self->page));
-	EXPECT_STREQ("", told(watches.fd[3]));
+	EXPECT_STREQ("", reported(watches.fd[3]));
 	store_to(self->map, 0);
-	EXPECT_STREQ("0", told(watches.fd[0]));
+	EXPECT_STREQ("0", reported(watches.fd[0]));
 }
 
-TEST_F(tripwire, page_in_swap_is_told)
+TEST_F(tripwire, page_in_swap_is_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0), same = watch_pages(self->fd, 3, 1);
 	struct disk disk;
@@ -168,16 +171,19 @@ TEST_F(tripwire, page_in_swap_is_told)
 		SKIP(return, "no swap, and no free RAM disk for it (brd)");
 	store_to(self->map, 3);
 	EXPECT_TRUE(page_out(self->map + 3 * self->page, self->page));
-	EXPECT_STREQ("3", told(watch));
-	EXPECT_STREQ("3", told(same));
+	EXPECT_STREQ("3", reported(watch));
+	EXPECT_STREQ("3", reported(same));
 	EXPECT_NE(0, load(self->map + 3 * self->page));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	end_swap(&disk);
 }
 
-/* Small pages become a huge one: what was stored is told, by a folio or by a page. */
+/*
+ * Small pages become a huge one: stores are reported, by folio or by
+ * page.
+ */
 TEST_F(path, collapsing_takes_no_report_along)
 {
 	struct reports reports;
@@ -195,7 +201,7 @@ TEST_F(path, collapsing_takes_no_report_along)
 		EXPECT_TRUE(is_reported(&reports, page * self->page));
 }
 
-TEST_F(path, collapsing_is_not_told_and_keeps_the_watch_armed)
+TEST_F(path, collapsing_is_not_reported_and_keeps_the_watch_armed)
 {
 	char all[32];
 	int watch, page;
@@ -208,15 +214,16 @@ TEST_F(path, collapsing_is_not_told_and_keeps_the_watch_armed)
 	watch = watch_pages(self->fd, 0, 0);
 	if (madvise(self->map, self->len, MADV_COLLAPSE))
 		SKIP(return, "no MADV_COLLAPSE: %s", strerror(errno));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ(all, told(watch));
-	EXPECT_STREQ("5", told(page));
+	EXPECT_STREQ(all, reported(watch));
+	EXPECT_STREQ("5", reported(page));
 }
 
 /*
- * A contest: writers change random pages of a span, consumers keep a mirror of it by
- * looking at what they are told of. After each round the mirrors must be as the memory.
+ * A contest: writers change random pages of a span, consumers keep a mirror of
+ * it by looking at the reported pages. After each round the mirrors must be
+ * as the memory.
  */
 #define SPAN		48
 #define ROUNDS		12
@@ -250,7 +257,7 @@ FIXTURE_VARIANT_ADD(contest, stores)
 	.ways = { BY_STORE, BY_STORE },
 };
 
-FIXTURE_VARIANT_ADD(contest, stores_told_one_by_one)
+FIXTURE_VARIANT_ADD(contest, stores_reported_one_by_one)
 {
 	.room = 1,
 	.ways = { BY_STORE, BY_STORE },
@@ -268,7 +275,7 @@ FIXTURE_VARIANT_ADD(contest, holes)
 	.ways = { BY_HOLE, BY_STORE },
 };
 
-FIXTURE_VARIANT_ADD(contest, holes_told_one_by_one)
+FIXTURE_VARIANT_ADD(contest, holes_reported_one_by_one)
 {
 	.room = 1,
 	.ways = { BY_HOLE, BY_WRITE },
@@ -402,7 +409,7 @@ static uint64_t value_of(const struct consumer *consumer, size_t nr)
 static void look_at(struct consumer *consumer, size_t first, size_t nr)
 {
 	if (first < consumer->first || first + nr > consumer->first + consumer->nr) {
-		consumer->wrong = "was told of pages that it does not watch";
+		consumer->wrong = "got a report of pages that it does not watch";
 		return;
 	}
 	for (; nr--; first++)
@@ -425,7 +432,7 @@ static void consume(struct consumer *consumer)
 		consumer->wrong = "could not read";
 	for (range = reports.range; range < reports.range + reports.nr; range++) {
 		if (end && range->offset <= end)
-			consumer->wrong = "was told of pages out of order";
+			consumer->wrong = "got a report of pages out of order";
 		end = range->offset + range->len;
 		look_at(consumer, range->offset / page, range->len / page);
 	}
@@ -463,14 +470,14 @@ static void *consume_rounds(void *data)
 			if (pending_within(consumer->fd, PATIENCE_MS))
 				consume(consumer);
 			else
-				consumer->wrong = "was not told of a change";
+				consumer->wrong = "got no report of a change";
 		}
 		pthread_barrier_wait(barrier);
 	}
 	return NULL;
 }
 
-TEST_F_TIMEOUT(contest, consumers_are_told_of_every_change, 120)
+TEST_F_TIMEOUT(contest, consumers_miss_no_change, 120)
 {
 	struct writer writers[WRITERS] = { 0 };
 	struct consumer consumers[CONSUMERS] = {

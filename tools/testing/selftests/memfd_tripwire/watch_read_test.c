@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - watches: what a read tells, what it arms, how it fails, and whom it wakes
+ * memfd_tripwire - watches: what a read reports, what it arms, how it fails,
+ * and whom it wakes
  */
 #include <sys/time.h>
 #include "lib/watch_fixture.h"
@@ -21,38 +22,38 @@ static void await_sleep(pid_t pid)
 	} while (!state || state[2] != 'S');
 }
 
-/* What is told. */
+/* What is reported. */
 
-TEST_F(tripwire, store_is_told_once)
+TEST_F(tripwire, store_is_reported_once)
 {
 	int watch = watch_pages(self->fd, 0, 0);
 
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("3", reported(watch));
+	EXPECT_STREQ("", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
-TEST_F(tripwire, what_came_before_the_watch_is_not_told)
+TEST_F(tripwire, store_before_the_watch_is_not_reported)
 {
 	int watch;
 
 	store_to(self->map, 3);
 	watch = watch_pages(self->fd, 0, 0);
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
-TEST_F(tripwire, load_is_not_told)
+TEST_F(tripwire, load_is_not_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0);
 
 	ASSERT_LE(0, watch);
 	EXPECT_EQ(0, load(self->map));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
 TEST_F(tripwire, reports_ascend_and_are_merged)
@@ -64,7 +65,7 @@ TEST_F(tripwire, reports_ascend_and_are_merged)
 	store_to(self->map, 1);
 	store_to(self->map, 3);
 	store_to(self->map, 2);
-	EXPECT_STREQ("1-3 5 8", told(watch));
+	EXPECT_STREQ("1-3 5 8", reported(watch));
 }
 
 TEST_F(tripwire, reports_are_clipped_to_the_range)
@@ -73,17 +74,17 @@ TEST_F(tripwire, reports_are_clipped_to_the_range)
 	char *buffer = calloc(6, self->page);
 
 	ASSERT_EQ(6 * (ssize_t)self->page, pwrite(self->fd, buffer, 6 * self->page, 0));
-	EXPECT_STREQ("2-3", told(watch));
+	EXPECT_STREQ("2-3", reported(watch));
 }
 
-TEST_F(tripwire, store_next_to_the_range_is_not_told)
+TEST_F(tripwire, store_next_to_the_range_is_not_reported)
 {
 	int watch = watch_pages(self->fd, 2, 2);
 
 	ASSERT_LE(0, watch);
 	store_to(self->map, 1);
 	store_to(self->map, 4);
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
 TEST_F(tripwire, watch_to_the_end_grows_with_the_file)
@@ -92,25 +93,25 @@ TEST_F(tripwire, watch_to_the_end_grows_with_the_file)
 
 	self->map = map_pages(self->fd, 2 * PAGES);
 	ASSERT_NE(MAP_FAILED, self->map);
-	EXPECT_STREQ("16-31", told(watch));
+	EXPECT_STREQ("16-31", reported(watch));
 	store_to(self->map, 20);
-	EXPECT_STREQ("20", told(watch));
+	EXPECT_STREQ("20", reported(watch));
 }
 
-TEST_F(tripwire, watch_beyond_the_end_is_told_when_the_file_gets_there)
+TEST_F(tripwire, watch_beyond_the_end_is_reported_when_the_file_gets_there)
 {
 	int watch = watch_pages(self->fd, 20, 4);
 
 	self->map = map_pages(self->fd, 22);
 	ASSERT_NE(MAP_FAILED, self->map);
-	EXPECT_STREQ("20-21", told(watch));
+	EXPECT_STREQ("20-21", reported(watch));
 	store_to(self->map, 19);
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 	store_to(self->map, 21);
-	EXPECT_STREQ("21", told(watch));
+	EXPECT_STREQ("21", reported(watch));
 }
 
-TEST_F(tripwire, watch_far_out_is_told)
+TEST_F(tripwire, watch_far_out_is_reported)
 {
 	const off_t far = 1ll << 61;
 	int watch = add_watch(self->fd, far, self->page, MEMFD_TRIPWIRE_WATCH_NONBLOCK);
@@ -130,22 +131,22 @@ TEST_F(tripwire, two_files_do_not_mix)
 
 	ASSERT_LE(0, watch);
 	store_to(self->map, 3);
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
 /* Holes, and the size of the file. */
 
-TEST_F(tripwire, hole_is_told)
+TEST_F(tripwire, hole_is_reported)
 {
 	int watch;
 
 	store_to(self->map, 3);
 	watch = watch_pages(self->fd, 0, 0);
 	ASSERT_EQ(0, punch(self->fd, 3, 2));
-	EXPECT_STREQ("3-4", told(watch));
+	EXPECT_STREQ("3-4", reported(watch));
 }
 
-TEST_F(tripwire, hole_and_stores_are_told_as_one)
+TEST_F(tripwire, hole_and_stores_are_reported_as_one)
 {
 	int watch = watch_pages(self->fd, 0, 0);
 
@@ -153,68 +154,68 @@ TEST_F(tripwire, hole_and_stores_are_told_as_one)
 	store_to(self->map, 3);
 	ASSERT_EQ(0, punch(self->fd, 3, 2));
 	store_to(self->map, 6);
-	EXPECT_STREQ("2-4 6", told(watch));
+	EXPECT_STREQ("2-4 6", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
-TEST_F(tripwire, part_of_a_page_punched_is_told)
+TEST_F(tripwire, part_of_a_page_punched_is_reported)
 {
 	int watch;
 
 	store_to(self->map, 3);
 	watch = watch_pages(self->fd, 0, 0);
 	ASSERT_EQ(0, fallocate(self->fd, HOLE, 3 * self->page + 8, 8));
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
-TEST_F(tripwire, removed_pages_are_told)
+TEST_F(tripwire, removed_pages_are_reported)
 {
 	int watch;
 
 	store_to(self->map, 3);
 	watch = watch_pages(self->fd, 0, 0);
 	ASSERT_EQ(0, madvise(self->map + 3 * self->page, self->page, MADV_REMOVE));
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
-TEST_F(tripwire, pages_cut_off_and_added_are_told)
+TEST_F(tripwire, pages_cut_off_and_added_are_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0), beyond = watch_pages(self->fd, 10, 2);
 
 	store_to(self->map, 11);
 	ASSERT_EQ(0, ftruncate(self->fd, 4 * self->page));
-	EXPECT_STREQ("4-15", told(watch));
-	EXPECT_STREQ("10-11", told(beyond));
+	EXPECT_STREQ("4-15", reported(watch));
+	EXPECT_STREQ("10-11", reported(beyond));
 	ASSERT_EQ(0, ftruncate(self->fd, 8 * self->page));
-	EXPECT_STREQ("4-7", told(watch));
-	EXPECT_STREQ("", told(beyond));
+	EXPECT_STREQ("4-7", reported(watch));
+	EXPECT_STREQ("", reported(beyond));
 	ASSERT_EQ(0, ftruncate(self->fd, 8 * self->page));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
-TEST_F(tripwire, page_cut_in_two_is_told)
+TEST_F(tripwire, page_cut_in_two_is_reported)
 {
 	int watch = watch_pages(self->fd, 0, 0);
 
 	ASSERT_EQ(0, ftruncate(self->fd, 3 * self->page + 8));
-	EXPECT_STREQ("3-15", told(watch));
+	EXPECT_STREQ("3-15", reported(watch));
 	ASSERT_EQ(0, ftruncate(self->fd, 5 * self->page + 8));
-	EXPECT_STREQ("3-5", told(watch));
+	EXPECT_STREQ("3-5", reported(watch));
 }
 
-TEST_F(tripwire, allocating_is_told_only_beyond_the_end)
+TEST_F(tripwire, allocating_is_reported_only_beyond_the_end)
 {
 	int watch = watch_pages(self->fd, 0, 0);
 
 	ASSERT_EQ(0, fallocate(self->fd, 0, 0, self->len));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("", reported(watch));
 	ASSERT_EQ(0, fallocate(self->fd, 0, 0, self->len + 2 * self->page));
-	EXPECT_STREQ("16-17", told(watch));
+	EXPECT_STREQ("16-17", reported(watch));
 }
 
 /* SIGBUS before, zeros now. */
-TEST_F(tripwire, gap_of_an_extending_write_is_told)
+TEST_F(tripwire, gap_of_an_extending_write_is_reported)
 {
 	int gap, rest;
 
@@ -222,8 +223,8 @@ TEST_F(tripwire, gap_of_an_extending_write_is_told)
 	gap = watch_pages(self->fd, 4, 4);
 	rest = watch_pages(self->fd, 4, 0);
 	ASSERT_EQ(1, pwrite(self->fd, "x", 1, 8 * self->page));
-	EXPECT_STREQ("4-7", told(gap));
-	EXPECT_STREQ("4-8", told(rest));
+	EXPECT_STREQ("4-7", reported(gap));
+	EXPECT_STREQ("4-8", reported(rest));
 }
 
 /* Short buffers. */
@@ -240,7 +241,7 @@ TEST_F(tripwire, buffer_below_one_report_is_einval)
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(-1, read(watch, buffer, 15));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
 TEST_F(tripwire, short_buffer_leaves_the_rest_pending)
@@ -252,9 +253,9 @@ TEST_F(tripwire, short_buffer_leaves_the_rest_pending)
 	store_to(self->map, 3);
 	store_to(self->map, 5);
 	EXPECT_EQ(16, read(watch, buffer, sizeof(buffer)));
-	EXPECT_STREQ("3", told_some(watch, 1));
-	EXPECT_STREQ("5", told_some(watch, 1));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("3", reported_some(watch, 1));
+	EXPECT_STREQ("5", reported_some(watch, 1));
+	EXPECT_STREQ("", reported(watch));
 }
 
 TEST_F(tripwire, busy_start_does_not_starve_the_end)
@@ -263,14 +264,17 @@ TEST_F(tripwire, busy_start_does_not_starve_the_end)
 
 	store_to(self->map, 1);
 	store_to(self->map, 5);
-	EXPECT_STREQ("1", told_some(watch, 1));
+	EXPECT_STREQ("1", reported_some(watch, 1));
 	store_to(self->map, 1);
-	EXPECT_STREQ("5", told_some(watch, 1));
-	EXPECT_STREQ("1", told_some(watch, 1));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("5", reported_some(watch, 1));
+	EXPECT_STREQ("1", reported_some(watch, 1));
+	EXPECT_STREQ("", reported(watch));
 }
 
-/* More of them than a log holds, renewed before each read; then the last one of all. */
+/*
+ * More of them than a log holds, renewed before each read; then the last one of
+ * all.
+ */
 TEST_F(tripwire, busy_start_of_stores_and_holes_does_not_starve_the_end)
 {
 	char *map = map_pages(self->fd, 128);
@@ -296,9 +300,9 @@ TEST_F(tripwire, wrapped_reports_ascend)
 	store_to(self->map, 1);
 	store_to(self->map, 5);
 	store_to(self->map, 9);
-	EXPECT_STREQ("1", told_some(watch, 1));
+	EXPECT_STREQ("1", reported_some(watch, 1));
 	store_to(self->map, 1);
-	EXPECT_STREQ("1 5 9", told(watch));
+	EXPECT_STREQ("1 5 9", reported(watch));
 }
 
 TEST_F(tripwire, more_than_256_reports_take_two_reads)
@@ -332,7 +336,7 @@ static long faults_during_acks(char *map, int watch, size_t watched, size_t stor
 
 	for (i = 0; i < rounds; i++) {
 		store_to(map, watched);
-		if (!*told(watch))
+		if (!*reported(watch))
 			return -1;
 		before = minor_faults();
 		store_to(map, stored);
@@ -370,7 +374,7 @@ TEST_F(tripwire, new_watch_rearms_what_was_not_watched)
 	before = minor_faults();
 	store_to(self->map, 3);
 	EXPECT_LT(before, minor_faults());
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
 TEST_F(tripwire, closing_the_last_watch_ends_the_faults_after_one)
@@ -379,7 +383,7 @@ TEST_F(tripwire, closing_the_last_watch_ends_the_faults_after_one)
 	long faults;
 
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	close(watch);
 	faults = faults_during_acks(self->map, other, 2, 3, 50);
 	EXPECT_LE(0, faults);
@@ -482,7 +486,7 @@ TEST_F(tripwire, signal_interrupts_the_wait)
 	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
 }
 
-TEST_F(tripwire, report_to_bad_buffer_is_efault_and_told_next)
+TEST_F(tripwire, report_to_bad_buffer_is_efault_and_reported_next)
 {
 	char *bad = mmap(NULL, self->page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int watch = watch_pages(self->fd, 0, 0);
@@ -491,12 +495,12 @@ TEST_F(tripwire, report_to_bad_buffer_is_efault_and_told_next)
 	store_to(self->map, 3);
 	EXPECT_EQ(-1, read(watch, bad, self->page));
 	EXPECT_EQ(EFAULT, errno);
-	EXPECT_STREQ("1 3", told(watch));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("1 3", reported(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
 /* The first fits, half of the second, nothing of the third. */
-TEST_F(tripwire, report_cut_short_by_bad_buffer_is_told_next)
+TEST_F(tripwire, report_cut_short_by_bad_buffer_is_reported_next)
 {
 	char *buffer = mmap(NULL, 2 * self->page, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -507,11 +511,11 @@ TEST_F(tripwire, report_cut_short_by_bad_buffer_is_told_next)
 	store_to(self->map, 3);
 	store_to(self->map, 5);
 	EXPECT_EQ(16, read(watch, buffer + self->page - 24, 48));
-	EXPECT_STREQ("3 5", told(watch));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("3 5", reported(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
-TEST_F(tripwire, read_without_memory_is_enomem_and_told_next)
+TEST_F(tripwire, read_without_memory_is_enomem_and_reported_next)
 {
 	int control = open_fail_nth(), watch = watch_pages(self->fd, 0, 0), nth, got, err;
 	struct reports reports;
@@ -527,7 +531,7 @@ TEST_F(tripwire, read_without_memory_is_enomem_and_told_next)
 		reached = fail_nth(control, 0);
 		if (got < 0)
 			ASSERT_EQ(ENOMEM, err);
-		ASSERT_STREQ("3", got < 0 ? told(watch) : reports_text(&reports));
+		ASSERT_STREQ("3", got < 0 ? reported(watch) : reports_text(&reports));
 	}
 	EXPECT_GT(MAX_NTH, nth);
 }
@@ -547,7 +551,9 @@ static int read_the_rest(int watch, struct reports *reports, int room)
 	return nr;
 }
 
-/* What it got to know is in shared memory; the rest must be told to the next. */
+/*
+ * Its reports are in shared memory; the next reader must get the rest.
+ */
 TEST_F_TIMEOUT(tripwire, killed_reader_takes_no_report_along, 60)
 {
 	char *map = map_pages(self->fd, KILLED_PAGES);
@@ -580,12 +586,12 @@ TEST_F_TIMEOUT(tripwire, killed_reader_takes_no_report_along, 60)
 		ASSERT_LT(0, nr);
 		ASSERT_FALSE(pending(watch));
 		for (i = 0; i < KILLED_PAGES; i += 2) {
-			bool told = is_reported(first, i * self->page);
+			bool found = is_reported(first, i * self->page);
 			int j;
 
 			for (j = 0; j < nr; j++)
-				told |= is_reported(&rest[j], i * self->page);
-			ASSERT_TRUE(told) TH_LOG("round %d, page %d", round, i);
+				found |= is_reported(&rest[j], i * self->page);
+			ASSERT_TRUE(found) TH_LOG("round %d, page %d", round, i);
 		}
 	}
 }
@@ -620,7 +626,7 @@ static void *read_together(void *data)
 	return NULL;
 }
 
-/* Who comes too late must not wait for the next report. */
+/* A reader that comes too late must not wait for the next report. */
 TEST_F(tripwire, nonblocking_readers_of_one_watch_never_sleep)
 {
 	struct readers readers = { .watch = watch_pages(self->fd, 0, 0) };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - watches: the ioctl, the modes, the eventfd, fdinfo, and what lives how long
+ * memfd_tripwire - watches: the ioctl, the modes, the eventfd, fdinfo, and what
+ * lives how long
  */
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -232,17 +233,17 @@ TEST_F_TIMEOUT(path, watch_beyond_8192_is_enospc_until_one_is_closed, 120)
 	EXPECT_LE(0, watch_pages(self->fd, 0, 0));
 }
 
-TEST_F(tripwire, watch_through_readonly_description_is_told)
+TEST_F(tripwire, watch_through_readonly_description_is_reported)
 {
 	int fd = reopen(self->fd, O_RDONLY), watch = watch_pages(fd, 0, 0);
 
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
 /* The modes. */
 
-TEST_F(tripwire, ack_of_the_file_is_eopnotsupp_if_only_watches_are_told)
+TEST_F(tripwire, ack_of_watch_only_file_is_eopnotsupp)
 {
 	bool only = variant->flags & MEMFD_TRIPWIRE_WATCH_ONLY;
 	int fd = reopen(self->fd, O_RDWR);
@@ -255,7 +256,7 @@ TEST_F(tripwire, ack_of_the_file_is_eopnotsupp_if_only_watches_are_told)
 	EXPECT_EQ(only ? EOPNOTSUPP : 0, errno);
 }
 
-TEST_F(tripwire, poll_of_the_file_is_a_plain_files_if_only_watches_are_told)
+TEST_F(tripwire, watch_only_file_polls_as_a_plain_file)
 {
 	bool only = variant->flags & MEMFD_TRIPWIRE_WATCH_ONLY;
 	struct pollfd pfds[2] = {
@@ -272,7 +273,7 @@ TEST_F(tripwire, poll_of_the_file_is_a_plain_files_if_only_watches_are_told)
 		EXPECT_EQ(only ? POLLIN | POLLOUT : POLLOUT, pfds[i].revents);
 }
 
-TEST_F(tripwire, epoll_of_the_file_is_eperm_if_only_watches_are_told)
+TEST_F(tripwire, epoll_of_watch_only_file_is_eperm)
 {
 	bool only = variant->flags & MEMFD_TRIPWIRE_WATCH_ONLY;
 	struct epoll_event event = { .events = EPOLLIN };
@@ -370,7 +371,7 @@ TEST_F(tripwire, eventfd_is_signalled_once_per_step_to_pending)
 	EXPECT_EQ(1, count_of(counter));
 	store_to(self->map, 7);
 	EXPECT_EQ(0, count_of(counter));
-	EXPECT_STREQ("3 5 7", told(watch));
+	EXPECT_STREQ("3 5 7", reported(watch));
 	EXPECT_EQ(0, count_of(counter));
 	store_to(self->map, 3);
 	EXPECT_EQ(1, count_of(counter));
@@ -383,9 +384,9 @@ TEST_F(tripwire, eventfd_is_signalled_for_what_a_short_read_leaves)
 	store_to(self->map, 3);
 	store_to(self->map, 5);
 	EXPECT_EQ(1, count_of(counter));
-	EXPECT_STREQ("3", told_some(watch, 1));
+	EXPECT_STREQ("3", reported_some(watch, 1));
 	EXPECT_EQ(1, count_of(counter));
-	EXPECT_STREQ("5", told_some(watch, 1));
+	EXPECT_STREQ("5", reported_some(watch, 1));
 	EXPECT_EQ(0, count_of(counter));
 }
 
@@ -417,7 +418,7 @@ TEST_F(tripwire, eventfd_closed_by_its_owner_delays_nobody)
 
 	close(counter);
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
 TEST_F(tripwire, eventfd_that_is_full_delays_nobody)
@@ -427,9 +428,9 @@ TEST_F(tripwire, eventfd_that_is_full_delays_nobody)
 
 	ASSERT_EQ(sizeof(most), write(counter, &most, sizeof(most)));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 }
 
 /* What lives how long. */
@@ -440,11 +441,11 @@ TEST_F(tripwire, watch_goes_on_after_the_file_is_closed)
 
 	close(self->fd);
 	store_to(self->map, 3);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	store_to(self->map, 3);
 	munmap(self->map, self->len);
-	EXPECT_STREQ("3", told(watch));
-	EXPECT_STREQ("", told(watch));
+	EXPECT_STREQ("3", reported(watch));
+	EXPECT_STREQ("", reported(watch));
 }
 
 static size_t shared_kib(void)
@@ -484,7 +485,7 @@ TEST_F(tripwire, fdinfo_of_the_file_counts)
 	EXPECT_LT(events, fd_info(self->fd, "tripwire-events"));
 	acks = fd_info(self->fd, "tripwire-acks");
 	EXPECT_LE(0, acks);
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	EXPECT_LT(acks, fd_info(self->fd, "tripwire-acks"));
 	close(watch);
 	EXPECT_EQ(0, fd_info(self->fd, "tripwire-watches"));
@@ -499,7 +500,7 @@ TEST_F(tripwire, fdinfo_of_a_watch_has_range_and_state)
 	EXPECT_EQ(0, fd_info(watch, "tripwire-pending"));
 	store_to(self->map, 3);
 	EXPECT_EQ(1, fd_info(watch, "tripwire-pending"));
-	EXPECT_STREQ("3", told(watch));
+	EXPECT_STREQ("3", reported(watch));
 	EXPECT_EQ(0, fd_info(watch, "tripwire-pending"));
 }
 

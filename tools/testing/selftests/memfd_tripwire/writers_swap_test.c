@@ -12,7 +12,10 @@
 
 #define RECLAIMS	20
 
-/* Soft offlining migrates just this page, with one node too; a page is lost for it. */
+/*
+ * Soft offlining migrates just this page, with one node too; a page is lost for
+ * it.
+ */
 TEST_F(path, page_soft_offlined_while_granted_is_rearmed)
 {
 	store_new(self->map);
@@ -37,7 +40,7 @@ TEST_F(path, soft_offlining_racing_stores_and_acks_keeps_guarantee)
 	EXPECT_LT(0, moved);
 }
 
-/* In a child, for SIGBUS may come to whoever maps the page; it loses a page. */
+/* In a child, for SIGBUS may come to any process that maps the page. */
 TEST_F(path, poisoned_page_hangs_neither_poll_nor_ack)
 {
 	pid_t child = fork();
@@ -92,7 +95,9 @@ FIXTURE_TEARDOWN(swap)
 	close(self->fd);
 }
 
-/* Reclaim leaves alone what was just referenced: it may take more than one try. */
+/*
+ * Reclaim leaves alone what was just referenced: it may take more than one try.
+ */
 static bool page_out(void *where, size_t page)
 {
 	unsigned char resident = 1;
@@ -119,7 +124,10 @@ TEST_F(swap, page_swapped_out_and_in_while_granted_is_rearmed)
 	check_store_raises_after_ack(_metadata, self->fd, self->map);
 }
 
-/* Marks are what cachestat(2) counts as dirty; in swap nothing else would end them. */
+/*
+ * Marks are what cachestat(2) counts as dirty; in swap nothing else would end
+ * them.
+ */
 TEST_F(swap, ack_takes_marks_off_what_is_in_swap)
 {
 	struct cachestat_range range = { .off = 0, .len = 0 };
@@ -152,7 +160,10 @@ TEST_F(swap, pageout_racing_stores_and_acks_keeps_guarantee)
 	finish_race(_metadata, &race);
 }
 
-/* In ordinary shared memory: a process that stores all the time and has pages reclaimed. */
+/*
+ * In ordinary shared memory: a process that stores all the time and has pages
+ * reclaimed.
+ */
 struct reclaimer {
 	char *map;
 	size_t page;
@@ -185,7 +196,10 @@ static void reclaim_when_asked(struct reclaimer *reclaimer, const struct memcg *
 	for (n = 1;; n++) {
 		while (load(&reclaimer->asked) < n)
 			sched_yield();
-		/* Onto the list that reclaim takes it from; it may find less than 1 MiB. */
+		/*
+		 * Onto the list that reclaim takes it from; it may find less
+		 * than 1 MiB.
+		 */
 		if (madvise(reclaimer->map, reclaimer->page, MADV_COLD) ||
 		    write_text("/proc/sys/vm/drop_caches", "1"))
 			_exit(1);
@@ -213,7 +227,10 @@ static bool is_mapped(int pagemap, const char *where, size_t page)
 	return pread(pagemap, &entry, 8, (uintptr_t)where / page * 8) == 8 && entry >> 63;
 }
 
-/* The value in the file, without a mapping that reclaim would spare the page for. */
+/*
+ * The value in the file, without a mapping that reclaim would spare the page
+ * for.
+ */
 static uint64_t peek(int fd, off_t offset)
 {
 	uint64_t value = 0;
@@ -224,7 +241,7 @@ static uint64_t peek(int fd, off_t offset)
 static bool store_after_ack_raises(int fd, off_t offset, struct reclaimer *reclaimer)
 {
 	uint64_t seen;
-	bool told;
+	bool notified;
 	int i;
 
 	if (ack(fd))
@@ -235,9 +252,9 @@ static bool store_after_ack_raises(int fd, off_t offset, struct reclaimer *recla
 	if (i == 1000 || pending(fd))
 		return true;
 	store(&reclaimer->hold, 1);
-	told = pending_within(fd, 1000);
+	notified = pending_within(fd, 1000);
 	store(&reclaimer->hold, 0);
-	return told;
+	return notified;
 }
 
 /*

@@ -241,8 +241,8 @@ static void *ack_late(void *data)
 }
 
 /*
- * One ACK beside one fork(2), sooner or later in it: the child must not keep a PTE
- * that was copied before its parent's was re-protected.
+ * One ACK beside one fork(2), sooner or later in it: the child must not keep a
+ * PTE that was copied before its parent's was re-protected.
  */
 TEST_F(path, child_forked_with_guards_beside_ack_stays_armed)
 {
@@ -287,7 +287,10 @@ static long store_and_move(void *page)
 	return node > 0 ? -EIO : node;
 }
 
-/* The migration entry of a granted page is writable, and so is the PTE after it. */
+/*
+ * The migration entry of a granted page is writable, and so is the PTE after
+ * it.
+ */
 TEST_F(path, page_migrated_while_granted_is_rearmed)
 {
 	long err = store_and_move(self->map);
@@ -340,7 +343,9 @@ TEST_F(path, compaction_racing_stores_and_acks_keeps_guarantee)
 #define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
 #define NUMA_SCAN	"/sys/kernel/debug/sched/numa_balancing/"
 
-/* Keeps what it said before for the way back; false if it may not be written. */
+/*
+ * Keeps what it said before for the way back; false if it may not be written.
+ */
 static bool exchange_text(const char *path, const char *text, char old[16])
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -356,7 +361,10 @@ static bool exchange_text(const char *path, const char *text, char old[16])
 	return !write_text(path, text);
 }
 
-/* Run on the memory until a hint has unmapped it and a load has mapped it again. */
+/*
+ * Run on the memory until a hint has unmapped it and a load has mapped it
+ * again.
+ */
 static bool await_hint(const char *where)
 {
 	uint64_t until = now_ns() + 20000000000ull;
@@ -371,7 +379,7 @@ static bool await_hint(const char *where)
 	return false;
 }
 
-/* Balancing takes pages away for a moment to see who misses them. */
+/* Balancing takes pages away for a moment to see which CPU uses them. */
 TEST_F_TIMEOUT(path, page_with_numa_hints_after_ack_stays_armed, 60)
 {
 	static const char * const settings[][2] = {

@@ -5,8 +5,9 @@
 #include "tripwire.h"
 
 /*
- * Opens one that nobody uses and that holds nothing, or what an earlier run left;
- * -1 if there is none. Keep the first page as it is, or the next run takes another.
+ * Opens one that nobody uses and that holds nothing, or what an earlier run
+ * left; -1 if there is none. Keep the first page as it is, or the next run
+ * takes another.
  */
 int open_ram_disk(struct disk *disk)
 {

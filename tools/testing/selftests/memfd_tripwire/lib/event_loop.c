@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - sources of events, ways to wait for them, io_uring, sleeping threads
+ * memfd_tripwire - sources of events, ways to wait for them, io_uring, sleeping
+ * threads
  */
 #include "event_loop.h"
 
@@ -55,7 +56,10 @@ void store_page(const struct source *s, int page)
 	store(s->map + page * s->page, ++value);
 }
 
-/* From memory that is there: a write that has to fault it in first raises twice. */
+/*
+ * From memory that is there: a write that has to fault it in first raises
+ * twice.
+ */
 bool write_to(int fd, int page)
 {
 	char byte = page;
@@ -63,7 +67,10 @@ bool write_to(int fd, int page)
 	return pwrite(fd, &byte, 1, page * getpagesize()) == 1;
 }
 
-/* Take the event back, as its consumer does; false with EAGAIN if there is none. */
+/*
+ * Take the event back, as its consumer does; false with EAGAIN if there is
+ * none.
+ */
 bool take(const struct source *s)
 {
 	struct memfd_tripwire_range ranges[PAGES];
@@ -72,13 +79,15 @@ bool take(const struct source *s)
 
 	if (s->kind == MEMORY)
 		return !ack(s->fd);
-	/* In this order: what comes between the two adds to the eventfd again. */
+	/*
+	 * In this order: what comes between the two adds to the eventfd again.
+	 */
 	if (s->kind == EVENTFD)
 		signalled = read(s->polled, &steps, sizeof(steps)) == sizeof(steps);
 	return read(s->watch, ranges, sizeof(ranges)) > 0 && signalled;
 }
 
-/* The ways to wait: 1 if told, 0 after @timeout_ms, -1 with errno. */
+/* The ways to wait: 1 if notified, 0 after @timeout_ms, -1 with errno. */
 
 int look_poll(int fd, int timeout_ms)
 {
@@ -251,7 +260,10 @@ int look_multishot(int fd, int timeout_ms)
 
 __thread struct memfd_tripwire_range reported;
 
-/* One range, to @reported. It waits, for as long as it takes, without O_NONBLOCK only. */
+/*
+ * One range, to @reported. It waits, for as long as it takes, without
+ * O_NONBLOCK only.
+ */
 int look_read(int fd, int timeout_ms)
 {
 	ssize_t ret = read(fd, &reported, sizeof(reported));
@@ -308,7 +320,7 @@ void *sleep_once(void *data)
 	struct sleeper *sleeper = data;
 
 	__atomic_store_n(&sleeper->tid, gettid(), __ATOMIC_RELEASE);
-	sleeper->told = sleeper->look(sleeper->fd, PATIENCE_MS);
+	sleeper->notified = sleeper->look(sleeper->fd, PATIENCE_MS);
 	sleeper->err = errno;
 	sleeper->range = reported;
 	__atomic_fetch_add(sleeper->ended, 1, __ATOMIC_RELEASE);
@@ -328,7 +340,7 @@ bool start_sleeper(struct sleeper *sleeper, int (*look)(int fd, int timeout_ms),
 int result_of(struct sleeper *sleeper)
 {
 	pthread_join(sleeper->thread, NULL);
-	return sleeper->told;
+	return sleeper->notified;
 }
 
 int caught;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * memfd_tripwire - sources of events, ways to wait for them, io_uring, sleeping threads
+ * memfd_tripwire - sources of events, ways to wait for them, io_uring, sleeping
+ * threads
  */
 #ifndef SELFTEST_TRIPWIRE_EVENT_LOOP_H
 #define SELFTEST_TRIPWIRE_EVENT_LOOP_H
@@ -45,7 +46,7 @@ struct sleeper {
 	int (*look)(int fd, int timeout_ms);
 	int fd;
 	int tid;
-	int told;
+	int notified;
 	int err;
 	struct memfd_tripwire_range range;
 	int *ended;

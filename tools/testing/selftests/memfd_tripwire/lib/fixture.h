@@ -68,7 +68,10 @@ FIXTURE_TEARDOWN(path)
 	close(self->fd);
 }
 
-/* Exchanges the mapping for one of the size of a huge page; false if there are none. */
+/*
+ * Exchanges the mapping for one of the size of a huge page; false if there are
+ * none.
+ */
 static inline bool grow_to_huge(FIXTURE_DATA(path) * self)
 {
 	FILE *file = fopen(THP "hpage_pmd_size", "re");

@@ -67,7 +67,9 @@ void end_peer(struct peer *peer)
 	close(peer->sock);
 }
 
-/* How many pages the folio has that starts at @where; 0 if it cannot be told. */
+/*
+ * How many pages the folio has that starts at @where; 0 if unknown.
+ */
 size_t folio_pages_at(const void *where, size_t page)
 {
 	const uint64_t present = 1ull << 63, head = 1 << 15, tail = 1 << 16;
@@ -102,7 +104,10 @@ char *map_aligned(int fd, size_t len)
 		    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
 }
 
-/* Write fault the first folio in as one of this size; the setting is put back at once. */
+/*
+ * Write fault the first folio in as one of this size; the setting is restored
+ * at once.
+ */
 bool fault_in_folio(char *map, size_t size)
 {
 	char path[128], old[128] = "", *start, *end;

@@ -18,15 +18,18 @@ void *race_store(void *data)
 	return NULL;
 }
 
-/* It may be late, but must not be that of another store: there are none meanwhile. */
-bool race_told(struct race *race)
+/*
+ * It may be late, but must not be that of another store: there are none
+ * meanwhile.
+ */
+bool race_notified(struct race *race)
 {
-	bool told;
+	bool notified;
 
 	store(&race->hold, 1);
-	told = pending_within(race->fd, PATIENCE_MS);
+	notified = pending_within(race->fd, PATIENCE_MS);
 	store(&race->hold, 0);
-	return told;
+	return notified;
 }
 
 void *race_ack(void *data)
@@ -49,7 +52,7 @@ void *race_ack(void *data)
 		changed = false;
 		for (i = 0; i < STORED; i++)
 			changed |= load(race->view + i * race->page) != after[i];
-		if (changed && !pending(race->fd) && !race_told(race))
+		if (changed && !pending(race->fd) && !race_notified(race))
 			race->wrong = "a store after the ACK raised no event";
 	}
 	return NULL;

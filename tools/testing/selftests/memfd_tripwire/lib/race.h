@@ -30,7 +30,7 @@ struct race {
 };
 
 void *race_store(void *data);
-bool race_told(struct race *race);
+bool race_notified(struct race *race);
 void *race_ack(void *data);
 void await_progress(const struct race *race, const uint64_t *of);
 

@@ -4,7 +4,10 @@
  */
 #include "tripwire.h"
 
-/* @events is as GROUP or GROUP/EVENT. False if there are none, or no right to them. */
+/*
+ * @events is as GROUP or GROUP/EVENT. False if there are none, or no right to
+ * them.
+ */
 bool trace_events(const char *events, bool on)
 {
 	char path[128];
@@ -23,7 +26,9 @@ bool empty_trace(void)
 	return fd >= 0 && !close(fd);
 }
 
-/* How many lines of the trace end in @rest, from where @event stands in them. */
+/*
+ * How many lines of the trace end in @rest, from where @event stands in them.
+ */
 int traced(const char *event, const char *rest)
 {
 	FILE *trace = fopen(TRACING "/trace", "re");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memfd_tripwire - events, descriptors, child processes, fault injection, userfaultfd
+ * memfd_tripwire - events, descriptors, child processes, fault injection,
+ * userfaultfd
  */
 #include "tripwire.h"
 
@@ -29,8 +30,8 @@ bool pending(int fd)
 }
 
 /*
- * After a race a folio may still be granted, which the kernel tells once more: ACK
- * until it is quiet. False if that never comes.
+ * After a race a folio may still be granted, which the kernel re-raises:
+ * ACK until it is quiet. False if that never comes.
  */
 bool ack_until_quiet(int fd)
 {
@@ -56,7 +57,10 @@ void *map_shared(int fd, size_t len)
 	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
 
-/* fork(2) of a child that does not outlive its parent, whatever becomes of the test. */
+/*
+ * fork(2) of a child that does not outlive its parent, even after the end of
+ * the test.
+ */
 pid_t fork_child(void)
 {
 	pid_t parent = getpid(), child = fork();
@@ -79,7 +83,9 @@ int write_text(const char *path, const char *text)
 	return written < 0 ? -1 : 0;
 }
 
-/* Let the n-th allocation from now on fail; 0 ends it. True if it was reached. */
+/*
+ * Let the n-th allocation from now on fail; 0 ends it. True if it was reached.
+ */
 bool fail_nth(int control, int nth)
 {
 	char text[16];

@@ -20,7 +20,10 @@ int watch_pages(int fd, uint64_t first, uint64_t nr)
 	return add_watch(fd, first * page, nr * page, MEMFD_TRIPWIRE_WATCH_NONBLOCK);
 }
 
-/* One read(2) with room for so many reports: how many there were, or -1 with errno. */
+/*
+ * One read(2) with room for so many reports: how many there were, or -1 with
+ * errno.
+ */
 int read_reports(int watch, struct reports *reports, int room)
 {
 	ssize_t got = read(watch, reports->range, room * sizeof(reports->range[0]));
@@ -60,8 +63,10 @@ const char *reports_text(const struct reports *reports)
 	return text;
 }
 
-/* What one read(2) tells, or why it fails; "" if the watch is not pending. */
-const char *told_some(int watch, int room)
+/*
+ * The report of one read(2), or why it fails; "" if the watch is not pending.
+ */
+const char *reported_some(int watch, int room)
 {
 	struct reports reports;
 
@@ -72,9 +77,9 @@ const char *told_some(int watch, int room)
 	return read_reports(watch, &reports, room) < 0 ? strerror(errno) : reports_text(&reports);
 }
 
-const char *told(int watch)
+const char *reported(int watch)
 {
-	return told_some(watch, MAX_REPORTS);
+	return reported_some(watch, MAX_REPORTS);
 }
 
 int punch(int fd, off_t first, off_t nr)

@@ -2,14 +2,15 @@
 /*
  * memfd_tripwire - what the tests of watches share
  *
- * Who includes this has tests of both fixtures, path and tripwire; or gcc calls one unused.
+ * A test that includes this has both fixtures, path and tripwire; or gcc calls
+ * one unused.
  */
 #ifndef SELFTEST_TRIPWIRE_WATCH_FIXTURE_H
 #define SELFTEST_TRIPWIRE_WATCH_FIXTURE_H
 
 #include "fixture.h"
 
-static inline bool told_in_time(int watch, size_t nr)
+static inline bool notified_in_time(int watch, size_t nr)
 {
 	struct reports reports = { .nr = 0 };
 
@@ -55,7 +56,10 @@ FIXTURE_TEARDOWN(tripwire)
 	close(self->fd);
 }
 
-/* What there is to do is the file's in one mode, and there is nothing in the other. */
+/*
+ * What there is to do is the file's in one mode, and there is nothing in the
+ * other.
+ */
 static inline bool eat_event(FIXTURE_DATA(tripwire) * self,
 			     const FIXTURE_VARIANT(tripwire) * variant)
 {
