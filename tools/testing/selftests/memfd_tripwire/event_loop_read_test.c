@@ -53,7 +53,7 @@ TEST_F(reader, nonblock_toggled_by_fcntl_is_obeyed)
 		EXPECT_EQ(EAGAIN, errno);
 		store_page(&self->source, 1);
 		EXPECT_EQ(1, look_read(self->watch, 0));
-		EXPECT_TRUE(is_page(self, &reported, 1));
+		EXPECT_TRUE(is_page(self, &reported_range, 1));
 		EXPECT_EQ(-1, look_read(self->watch, 0));
 		EXPECT_EQ(EAGAIN, errno);
 
@@ -70,13 +70,16 @@ TEST_F(reader, nonblock_toggled_by_fcntl_is_obeyed)
 
 TEST_F(reader, nowait_read_does_not_wait)
 {
-	struct iovec iov = { .iov_base = &reported, .iov_len = sizeof(reported) };
+	struct iovec iov = {
+		.iov_base = &reported_range,
+		.iov_len = sizeof(reported_range),
+	};
 
 	EXPECT_EQ(-1, preadv2(self->watch, &iov, 1, -1, RWF_NOWAIT));
 	EXPECT_EQ(EAGAIN, errno);
 	store_page(&self->source, 1);
 	EXPECT_EQ((ssize_t)RECORD, preadv2(self->watch, &iov, 1, -1, RWF_NOWAIT));
-	EXPECT_TRUE(is_page(self, &reported, 1));
+	EXPECT_TRUE(is_page(self, &reported_range, 1));
 	EXPECT_EQ(-1, preadv2(self->watch, &iov, 1, -1, RWF_NOWAIT));
 	EXPECT_EQ(EAGAIN, errno);
 }
@@ -147,7 +150,7 @@ TEST_F(reader, short_read_raises_again)
 		EXPECT_EQ(1, look_epoll(ep, 0));
 		EXPECT_EQ(0, look_epoll(ep, 0));
 		ASSERT_EQ(1, look_read(self->watch, 0));
-		EXPECT_TRUE(is_page(self, &reported, i)) TH_LOG("page %d", i);
+		EXPECT_TRUE(is_page(self, &reported_range, i)) TH_LOG("page %d", i);
 	}
 	EXPECT_FALSE(pending(self->watch));
 	EXPECT_EQ(0, look_epoll(ep, QUIET_MS));
@@ -222,7 +225,7 @@ TEST_F(reader, epoll_distinguishes_watches)
 		ASSERT_EQ(1, epoll_wait(ep, events, PAGES, 0));
 		EXPECT_EQ(i, (int)events[0].data.u32);
 		EXPECT_EQ(1, look_read(watches[i], 0));
-		EXPECT_TRUE(is_page(self, &reported, i));
+		EXPECT_TRUE(is_page(self, &reported_range, i));
 		EXPECT_EQ(0, epoll_wait(ep, events, PAGES, 0));
 	}
 	for (i = 0; i < PAGES; i++)
@@ -250,7 +253,7 @@ TEST_F(reader, consumers_of_one_loop_do_not_eat_each_others_events)
 	EXPECT_EQ(nr, epoll_wait(ep, events, 3, 0));
 	for (i = 0; i < 2; i++) {
 		EXPECT_EQ(1, look_read(fds[i], 0));
-		EXPECT_TRUE(is_page(self, &reported, 5));
+		EXPECT_TRUE(is_page(self, &reported_range, 5));
 		EXPECT_EQ(nr - 1 - i, epoll_wait(ep, events, 3, 0));
 	}
 	if (nr == 3)
@@ -274,7 +277,7 @@ TEST_F(reader, signal_ends_read_and_loses_nothing)
 	store_page(&self->source, 0);
 	ASSERT_TRUE(pending(self->watch));
 	EXPECT_EQ(1, look_read(self->watch, 0));
-	EXPECT_TRUE(is_page(self, &reported, 0));
+	EXPECT_TRUE(is_page(self, &reported_range, 0));
 }
 
 TEST_F(reader, signal_with_sa_restart_restarts_read)
@@ -536,7 +539,7 @@ static void check_ring_cancel(struct __test_metadata *_metadata, FIXTURE_DATA(re
 	store_page(&self->source, 0);
 	ASSERT_TRUE(pending(self->watch));
 	EXPECT_EQ(1, look_read(self->watch, 0));
-	EXPECT_TRUE(is_page(self, &reported, 0));
+	EXPECT_TRUE(is_page(self, &reported_range, 0));
 	close_ring(&ring);
 }
 
@@ -563,7 +566,7 @@ TEST_F(reader, ring_closed_under_read_takes_nothing)
 	store_page(&self->source, 0);
 	ASSERT_TRUE(pending(self->watch));
 	EXPECT_EQ(1, look_read(self->watch, 0));
-	EXPECT_TRUE(is_page(self, &reported, 0));
+	EXPECT_TRUE(is_page(self, &reported_range, 0));
 	EXPECT_EQ(0u, range.len);
 }
 

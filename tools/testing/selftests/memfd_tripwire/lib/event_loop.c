@@ -258,17 +258,17 @@ int look_multishot(int fd, int timeout_ms)
 	return ret;
 }
 
-__thread struct memfd_tripwire_range reported;
+__thread struct memfd_tripwire_range reported_range;
 
 /*
- * One range, to @reported. It waits, for as long as it takes, without
+ * One range, to @reported_range. It waits, for as long as it takes, without
  * O_NONBLOCK only.
  */
 int look_read(int fd, int timeout_ms)
 {
-	ssize_t ret = read(fd, &reported, sizeof(reported));
+	ssize_t ret = read(fd, &reported_range, sizeof(reported_range));
 
-	return ret == sizeof(reported) ? 1 : ret;
+	return ret == sizeof(reported_range) ? 1 : ret;
 }
 
 bool set_nonblock(int fd, bool on)
@@ -322,7 +322,7 @@ void *sleep_once(void *data)
 	__atomic_store_n(&sleeper->tid, gettid(), __ATOMIC_RELEASE);
 	sleeper->notified = sleeper->look(sleeper->fd, PATIENCE_MS);
 	sleeper->err = errno;
-	sleeper->range = reported;
+	sleeper->range = reported_range;
 	__atomic_fetch_add(sleeper->ended, 1, __ATOMIC_RELEASE);
 	return NULL;
 }

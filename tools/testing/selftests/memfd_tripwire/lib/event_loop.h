@@ -75,7 +75,7 @@ int reap(struct ring *ring, struct io_uring_cqe *cqe, int timeout_ms);
 int look_uring(int fd, int timeout_ms);
 extern struct ring multishot;
 int look_multishot(int fd, int timeout_ms);
-extern __thread struct memfd_tripwire_range reported;
+extern __thread struct memfd_tripwire_range reported_range;
 int look_read(int fd, int timeout_ms);
 bool set_nonblock(int fd, bool on);
 bool await_count(const int *of, int least);
