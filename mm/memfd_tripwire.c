@@ -51,8 +51,7 @@
  *
  *   armed     No PTE of a shared mapping is writable or dirty.
  *   granted   Marked with TRIPWIRE_GRANTED in the page cache. It may be written
- *             without a fault. A writable or a dirty PTE implies the mark, or
- *             a fault that is about to set it and to raise an event.
+ *             without a fault. A writable or a dirty PTE implies the mark.
  *
  * The mark is in the page cache entry. Granting allocates nothing, an ACK costs
  * what was written rather than what is resident, and the mark follows the entry
@@ -67,20 +66,32 @@
  * starts signalled. A watch is a consumer of a range. With
  * MEMFD_TRIPWIRE_WATCH_ONLY watches are the only consumers.
  *
- * Ordering: a fault makes the PTE writable, sets the mark and raises the event,
- * the last two with the folio locked. An ACK notes the event count, walks the
+ * Ordering: a fault sets the mark, raises the event and makes the PTE writable,
+ * with the folio locked throughout. An ACK notes the event count, walks the
  * marks, and revokes with the folio locked, the mark last. A store made under a
  * mark that was set before the walk is flushed and visible when the ACK
  * returns. A mark set later comes with an event newer than the one the ACK
- * noted. The fault holds a reference, which keeps reclaim, migration, collapse
- * and split off the folio; truncation raises an event itself. Changes that do
- * not go through a PTE (write(2), hole punch, truncation) raise after the
- * change.
+ * noted. Changes that do not go through a PTE (write(2), hole punch,
+ * truncation) raise after the change.
  *
  * Some folios stay granted over an ACK, and a timer raises again for them:
- * pinned folios, since a write through a pin does not fault; and all folios for
- * 50 us after eight passes in quick succession have met a locked one, so that a
- * producer gets from its fault to its store.
+ * those that are pinned, since a write through a pin does not fault; and those
+ * that are spared, since a store is still to come.
+ *
+ * Progress: an ACK between the fault and its store would make the store fault
+ * again, and with both on one CPU it always comes there, as the event wakes the
+ * consumer. So the fault of a user's store leaves the PTE (or PMD) writable and
+ * clean, and the store sets its dirty bit. An ACK spares what is writable and
+ * clean, for 10 ms at most. The bit is a hint: what is spared keeps its mark
+ * and raises again, so that no write is lost where the bit is wrong.
+ *
+ * The bound: a store faults at most 2 + T times for each page that it touches,
+ * where its thread is off the CPU for T * 10 ms after its faults. Once more for
+ * each store of another thread that lands through the same PTE, whose dirty bit
+ * hides that this one is still to come, and for each time that something else
+ * takes the PTE away or write-protects it: reclaim, migration, a collapse or a
+ * split, a NUMA hint, mprotect(2). Stores by the kernel and by KVM, and all
+ * stores where the hardware does not set the bit, are not spared.
  *
  * Locks: mmap_lock or VMA lock -> folio lock -> i_mmap_rwsem -> page table lock
  * -> i_pages -> memfd_tripwire.lock -> wait queues. An ACK locks folios in
@@ -257,14 +268,26 @@ static vm_fault_t tripwire_huge_fault(struct vm_fault *vmf, unsigned int order)
 	}
 	folio = pmd_folio(vmf->orig_pmd);
 	folio_get(folio);
-	entry = maybe_pmd_mkwrite(pmd_mkdirty(pmd_mkyoung(vmf->orig_pmd)), vma);
+	if (!folio_trylock(folio)) {
+		spin_unlock(ptl);
+		folio_lock(folio);
+		spin_lock(ptl);
+		if (!pmd_same(pmdp_get(vmf->pmd), vmf->orig_pmd)) {
+			spin_unlock(ptl);
+			goto unlock;
+		}
+	}
+	folio_mark_dirty(folio);
+	entry = pmd_mkyoung(vmf->orig_pmd);
+	entry = vmf_store_sets_dirty(vmf) ? pmd_mksoft_dirty(entry) : pmd_mkdirty(entry);
+	entry = maybe_pmd_mkwrite(entry, vma);
 	if (pmdp_set_access_flags(vma, vmf->address & HPAGE_PMD_MASK, vmf->pmd, entry, 1))
 		update_mmu_cache_pmd(vma, vmf->address, vmf->pmd);
 	spin_unlock(ptl);
-
-	folio_mark_dirty_lock(folio);
-	folio_put(folio);
 	file_update_time(vma->vm_file);
+unlock:
+	folio_unlock(folio);
+	folio_put(folio);
 	return VM_FAULT_NOPAGE;
 }
 #endif

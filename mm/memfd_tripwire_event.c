@@ -191,8 +191,8 @@ static void tripwire_raise(struct inode *inode, struct tripwire_range range)
  * @inode: Inode of the memfd_tripwire.
  * @folio: Locked folio of @inode whose contents change, or are about to.
  *
- * A write fault gets here with its PTE in place: as late as the guarantee
- * allows, so that the store comes before an ACK has got to the folio.
+ * A write fault gets here before its PTE becomes writable, and keeps the folio
+ * locked until it is.
  *
  * Context: Any. Called under page table locks, with interrupts in any state.
  */

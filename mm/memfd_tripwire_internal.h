@@ -41,9 +41,6 @@ struct eventfd_ctx;
  * @reraise_file: The timer raises for the file's consumers. Under @lock.
  * @reraise_watches: Watches that the timer notifies. Under @lock.
  * @pin_delay: Next delay for pinned folios, in ns. Lockless.
- * @met_streak: Passes in a row that met a locked folio. Lockless.
- * @met: Time of the last of them, in ns. Lockless.
- * @hot_until: Passes spare every folio until then, in ns. Lockless.
  * @lock: Protects the watches. Only the locks of wait queues nest inside.
  * @watches: Interval tree of the watches, by page index. Under @lock.
  * @nr_watches: Number of watches. Written under @lock, read locklessly.
@@ -58,10 +55,6 @@ struct memfd_tripwire {
 	bool reraise_file;
 	struct list_head reraise_watches;
 	u64 pin_delay;
-
-	unsigned int met_streak;
-	u64 met;
-	u64 hot_until;
 
 	spinlock_t lock;
 	struct rb_root_cached watches;
@@ -121,7 +114,8 @@ struct tripwire_watch {
  * @watch: The watch that re-arms; NULL for an ACK of the file.
  * @report: Receives what was written; NULL if nothing is reported.
  * @full: @report has no room left; the pass has ended at @index.
- * @spared: Folios were left granted so that a producer makes progress.
+ * @spared: Folios were left granted because a store to them is still to come.
+ * @spared_delay: The shortest time that one of them has been spared, in ns.
  * @pinned: Folios were left granted because they are pinned.
  * @revoked: Number of folios revoked so far.
  * @nr: Number of locked folios.
@@ -134,6 +128,7 @@ struct rearm_control {
 	struct tripwire_ranges *report;
 	bool full;
 	bool spared;
+	unsigned long spared_delay;
 	bool pinned;
 	unsigned long revoked;
 	unsigned int nr;
@@ -176,6 +171,7 @@ static inline void rearm_control_init(struct rearm_control *rc, struct tripwire_
 	rc->report = report;
 	rc->full = false;
 	rc->spared = false;
+	rc->spared_delay = ULONG_MAX;
 	rc->pinned = false;
 	rc->revoked = 0;
 	rc->nr = 0;

@@ -13,40 +13,59 @@
 #include "memfd_tripwire_internal.h"
 
 /*
- * After so many passes in a row that met a locked folio, each within
- * TRIPWIRE_HOT_SOON of the last, all passes spare every folio for
- * TRIPWIRE_HOT_WINDOW. A producer needs a fraction of that from the fault to
- * its store, even for a store to two pages.
+ * A mapping that is writable and clean has not seen the store of its fault yet,
+ * see vmf_store_sets_dirty(). A pass spares it for so long, since a producer
+ * whose mapping is revoked faults again.
  */
-#define TRIPWIRE_HOT_STREAK	8
-#define TRIPWIRE_HOT_SOON	(100 * NSEC_PER_USEC)
-#define TRIPWIRE_HOT_WINDOW	(50 * NSEC_PER_USEC)
+#define TRIPWIRE_SPARE_MAX	(10 * NSEC_PER_MSEC)
 
-/* Whether passes spare every folio now. Most files never get there. */
-static bool tripwire_is_hot(const struct memfd_tripwire *tripwire)
+/* Bounds of the delay until a spared folio is re-raised. */
+#define TRIPWIRE_SPARE_DELAY_MIN	(10 * NSEC_PER_USEC)
+#define TRIPWIRE_SPARE_DELAY_MAX	(1 * NSEC_PER_MSEC)
+
+/*
+ * While a folio is spared its private field, which shmem does not use in the
+ * page cache, holds the time of the first pass that spared it. The lowest bit
+ * says that this pass does. Under the folio lock.
+ */
+#define TRIPWIRE_SPARED_NOW	1UL
+
+static unsigned long tripwire_now(void)
 {
-	u64 until = READ_ONCE(tripwire->hot_until);
+	return ktime_get_ns() & ~TRIPWIRE_SPARED_NOW;
+}
 
-	return until && ktime_get_ns() < until;
+static bool tripwire_spare(struct folio *folio)
+{
+	unsigned long since = (unsigned long)folio->private & ~TRIPWIRE_SPARED_NOW;
+	unsigned long now = tripwire_now();
+
+	if (!since)
+		since = now;
+	else if (now - since >= TRIPWIRE_SPARE_MAX)
+		return false;
+	folio->private = (void *)(since | TRIPWIRE_SPARED_NOW);
+	return true;
 }
 
 /*
- * Count a pass that met a locked folio, most likely one in a fault. Returns
- * whether the file is hot now. Racy on purpose: the worst case is one extra
- * revocation or event.
+ * Whether this pass has spared a mapping of @folio. If it has not, all are
+ * revoked, and the next store has its full time again.
  */
-static bool tripwire_met_fault(struct memfd_tripwire *tripwire)
+static bool tripwire_was_spared(struct rearm_control *rc, struct folio *folio)
 {
-	u64 now = ktime_get_ns();
-	unsigned int streak = 1;
+	unsigned long since = (unsigned long)folio->private;
 
-	if (now - READ_ONCE(tripwire->met) < TRIPWIRE_HOT_SOON)
-		streak += READ_ONCE(tripwire->met_streak);
-	WRITE_ONCE(tripwire->met_streak, streak % TRIPWIRE_HOT_STREAK);
-	WRITE_ONCE(tripwire->met, now);
-	if (streak < TRIPWIRE_HOT_STREAK)
+	if (!since)
 		return false;
-	WRITE_ONCE(tripwire->hot_until, now + TRIPWIRE_HOT_WINDOW);
+	if (!(since & TRIPWIRE_SPARED_NOW)) {
+		folio->private = NULL;
+		return false;
+	}
+	since &= ~TRIPWIRE_SPARED_NOW;
+	folio->private = (void *)since;
+	rc->spared = true;
+	rc->spared_delay = min(rc->spared_delay, tripwire_now() - since);
 	return true;
 }
 
@@ -87,13 +106,11 @@ static int tripwire_lock_granted(struct inode *inode, struct rearm_control *rc)
 	XA_STATE(xas, &mapping->i_pages, rc->index);
 	unsigned int looked = 0;
 	struct folio *folio;
-	bool hot;
 	int err;
 
 	rc->nr = 0;
 	if (rc->full || !mapping_tagged(mapping, TRIPWIRE_GRANTED))
 		return 0;
-	hot = tripwire_is_hot(tripwire);
 
 	xas_lock_irq(&xas);
 	xas_for_each_marked(&xas, folio, rc->last, TRIPWIRE_GRANTED) {
@@ -103,17 +120,10 @@ static int tripwire_lock_granted(struct inode *inode, struct rearm_control *rc)
 			tripwire_log(tripwire, tripwire_entry_range(&xas), rc->watch);
 			looked += READ_ONCE(tripwire->nr_watches);
 			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
-		} else if (hot) {
-			rc->spared = true;
-		} else if (!folio_trylock(folio)) {
-			/*
-			 * Revoke the locked ones first, then wait for this one.
-			 */
-			if (rc->nr || !tripwire_met_fault(tripwire))
-				break;
-			rc->spared = true;
-			hot = true;
 		} else {
+			/* Wait for none before the locked ones are revoked. */
+			if (!folio_trylock(folio))
+				break;
 			rc->folios[rc->nr++] = folio;
 			if (rc->nr == TRIPWIRE_BATCH)
 				break;
@@ -176,9 +186,10 @@ static void tripwire_revoke(struct inode *inode, struct rearm_control *rc)
 	struct address_space *mapping = inode->i_mapping;
 	XA_STATE(xas, &mapping->i_pages, 0);
 	struct folio *folio;
+	bool spared, pinned;
 	unsigned int i;
 
-	mapping_mkclean_folios(mapping, rc->folios, rc->nr);
+	mapping_mkclean_folios(mapping, rc->folios, rc->nr, tripwire_spare);
 	/*
 	 * Pairs with GUP-fast, which looks at the PTE again after it has taken
 	 * its pin: either it sees that the PTE is not writable, or the pin is
@@ -204,9 +215,10 @@ static void tripwire_revoke(struct inode *inode, struct rearm_control *rc)
 			xas_set(&xas, folio->index);
 			xas_load(&xas);
 		}
-		if (folio_maybe_dma_pinned(folio)) {
-			rc->pinned = true;
-		} else {
+		spared = tripwire_was_spared(rc, folio);
+		pinned = folio_maybe_dma_pinned(folio);
+		rc->pinned |= pinned;
+		if (!spared && !pinned) {
 			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
 			rc->revoked++;
 		}
@@ -264,7 +276,9 @@ void tripwire_end_rearm(struct inode *inode, const struct rearm_control *rc)
 	if (!rc->pinned)
 		WRITE_ONCE(tripwire->pin_delay, TRIPWIRE_PIN_MIN);
 	if (rc->spared)
-		tripwire_reraise_in(tripwire, rc->watch, false, TRIPWIRE_HOT_WINDOW);
+		tripwire_reraise_in(tripwire, rc->watch, false,
+				    clamp(rc->spared_delay, TRIPWIRE_SPARE_DELAY_MIN,
+					  TRIPWIRE_SPARE_DELAY_MAX));
 	else if (rc->pinned)
 		tripwire_reraise_in(tripwire, rc->watch, true, 0);
 }

@@ -138,7 +138,7 @@ write_back() { # FILE DIFF: replace the part of DIFF that changes FILE
 	done
 	cp "$tree/$1" "$work/b/$1"
 	{
-		for file in $( { touched "$top/$2" 2> /dev/null; echo "$1"; } | sort -u); do
+		for file in $( { [ ! -f "$top/$2" ] || touched "$top/$2"; echo "$1"; } | sort -u); do
 			if [ "$file" = "$1" ]; then
 				(cd "$work" && diff -up --label "a/$1" --label "b/$1" "a/$1" "b/$1") || true
 			else

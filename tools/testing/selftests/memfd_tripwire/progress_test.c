@@ -10,7 +10,8 @@
 #define STORES		3000
 #define FAULTS		3000		/* for so many stores, or more */
 #define STORING_NS	1000000000ull	/* and no longer, if they come slowly */
-#define MAX_FAULTS	1000		/* of one store, in a row */
+#define MAX_FAULTS	5		/* of one store, in a row */
+#define ROUND_TRIPS	300
 
 FIXTURE(tripwire)
 {
@@ -134,6 +135,103 @@ TEST_F_TIMEOUT(tripwire, spared_folio_is_reraised_until_writing_ends, 60)
 		ASSERT_EQ(0, ack(self->fd));
 	}
 	EXPECT_EQ(3, quiet);
+}
+
+/*
+ * A consumer on the CPU of the producer: its wake-up preempts the producer at
+ * the return from the fault, so that its ACK comes before the store.
+ */
+static void answer(int fd, const uint64_t *where, uint64_t *seen)
+{
+	uint64_t value;
+
+	for (;;) {
+		if (!pending_within(fd, -1) || ack(fd))
+			_exit(1);
+		value = load(where);
+		if (value != load(seen))
+			store(seen, value);
+	}
+}
+
+FIXTURE(shared_cpu)
+{
+	int fd;
+	uint64_t *where;
+	uint64_t *seen;
+	pid_t consumer;
+	cpu_set_t cpus;
+};
+
+FIXTURE_VARIANT(shared_cpu)
+{
+	int policy;		/* of the consumer */
+};
+
+FIXTURE_VARIANT_ADD(shared_cpu, consumer)
+{
+	.policy = SCHED_OTHER,
+};
+
+FIXTURE_VARIANT_ADD(shared_cpu, batch_consumer)
+{
+	.policy = SCHED_BATCH,
+};
+
+FIXTURE_SETUP(shared_cpu)
+{
+	struct sched_param param = { 0 };
+	cpu_set_t first;
+
+	if (!have_tripwire())
+		SKIP(return, "this kernel has no memfd_tripwire()");
+	self->fd = memfd_tripwire(0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, getpagesize()));
+	self->where = map_shared(self->fd, getpagesize());
+	ASSERT_NE(MAP_FAILED, self->where);
+	self->seen = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->seen);
+	ASSERT_EQ(0, sched_getaffinity(0, sizeof(self->cpus), &self->cpus));
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(first), &first));
+	self->consumer = fork_child();
+	ASSERT_LE(0, self->consumer);
+	if (!self->consumer) {
+		if (sched_setscheduler(0, variant->policy, &param))
+			_exit(1);
+		answer(reopen(self->fd, O_RDONLY), self->where, self->seen);
+	}
+}
+
+FIXTURE_TEARDOWN(shared_cpu)
+{
+	kill(self->consumer, SIGKILL);
+	waitpid(self->consumer, NULL, 0);
+	sched_setaffinity(0, sizeof(self->cpus), &self->cpus);
+	close(self->fd);
+}
+
+TEST_F_TIMEOUT(shared_cpu, store_faults_once_where_the_consumer_shares_the_cpu, 30)
+{
+	long before, faults, worst = 0, all = 0;
+	uint64_t i, start = now_ns();
+
+	for (i = 1; i <= ROUND_TRIPS; i++) {
+		before = minor_faults();
+		store(self->where, i);
+		faults = minor_faults() - before;
+		all += faults;
+		worst = faults > worst ? faults : worst;
+		while (load(self->seen) != i)
+			sched_yield();
+	}
+	TH_LOG("%ld faults for %d stores, %ld for one at worst; %llu us a round trip", all,
+	       ROUND_TRIPS, worst, (unsigned long long)(now_ns() - start) / ROUND_TRIPS / 1000);
+	EXPECT_GE(MAX_FAULTS, worst);
+	EXPECT_GE(ROUND_TRIPS * 110 / 100, all);
 }
 
 TEST_HARNESS_MAIN
