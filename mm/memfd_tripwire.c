@@ -104,9 +104,12 @@
  * struct tripwire_consumer - what an open file description owns
  * @acked: The event up to which this consumer has acknowledged; only grows.
  *	   Lockless.
+ * @creator: The system call returned it: it can create watches and producer
+ *	     fds. One that was opened later cannot. Constant.
  */
 struct tripwire_consumer {
 	atomic64_t acked;
+	bool creator;
 };
 
 static struct address_space_operations tripwire_aops __ro_after_init;
@@ -181,15 +184,38 @@ static int tripwire_ack(struct file *file)
 	return 0;
 }
 
+static bool tripwire_is_creator(struct file *file)
+{
+	struct tripwire_consumer *consumer = file->private_data;
+
+	return consumer->creator;
+}
+
+/* An open as through /proc/PID/fd: tripwire_open() makes it no creator. */
+static int tripwire_add_producer(struct file *file)
+{
+	if (!tripwire_of(file_inode(file))->watch_only)
+		return -EOPNOTSUPP;
+	if (!tripwire_is_creator(file))
+		return -EPERM;
+	return FD_ADD(O_CLOEXEC, dentry_open(&file->f_path, O_RDWR | O_LARGEFILE,
+					     current_cred()));
+}
+
 static long tripwire_ioctl(struct file *file, unsigned int cmd,
 			   unsigned long arg)
 {
-	if (cmd == MEMFD_TRIPWIRE_ACK)
+	switch (cmd) {
+	case MEMFD_TRIPWIRE_ACK:
 		return arg ? -EINVAL : tripwire_ack(file);
-	if (extensible_ioctl_valid(cmd, MEMFD_TRIPWIRE_WATCH,
-				   sizeof(struct memfd_tripwire_watch)))
-		return tripwire_add_watch(file, (void __user *)arg, _IOC_SIZE(cmd));
-	return -ENOTTY;
+	case MEMFD_TRIPWIRE_PRODUCER:
+		return arg ? -EINVAL : tripwire_add_producer(file);
+	}
+	if (!extensible_ioctl_valid(cmd, MEMFD_TRIPWIRE_WATCH, MEMFD_TRIPWIRE_WATCH_SIZE_VER0))
+		return -ENOTTY;
+	if (!tripwire_is_creator(file))
+		return -EPERM;
+	return tripwire_add_watch(file, (void __user *)arg, _IOC_SIZE(cmd));
 }
 
 /*
@@ -414,6 +440,7 @@ static struct file *tripwire_alloc_file(unsigned int flags)
 	 */
 	atomic64_set(&tripwire->events, 1);
 	atomic64_set(&consumer->acked, 1);
+	consumer->creator = true;
 
 	file = memfd_alloc_file("memfd:tripwire", MFD_NOEXEC_SEAL);
 	if (IS_ERR(file))
@@ -442,7 +469,7 @@ static struct file *tripwire_alloc_file(unsigned int flags)
  */
 SYSCALL_DEFINE1(memfd_tripwire, unsigned int, flags)
 {
-	if (flags & ~(MEMFD_TRIPWIRE_WATCH_ONLY | MEMFD_TRIPWIRE_NOHUGE))
+	if (flags & ~TRIPWIRE_FLAGS)
 		return -EINVAL;
 	return FD_ADD(O_CLOEXEC, tripwire_alloc_file(flags));
 }

@@ -24,6 +24,10 @@ struct eventfd_ctx;
  */
 #define TRIPWIRE_GRANTED	PAGECACHE_TAG_DIRTY
 
+/* All flags of the system call, and of a watch. */
+#define TRIPWIRE_FLAGS		(MEMFD_TRIPWIRE_WATCH_ONLY | MEMFD_TRIPWIRE_NOHUGE)
+#define TRIPWIRE_WATCH_FLAGS	(MEMFD_TRIPWIRE_WATCH_NONBLOCK | MEMFD_TRIPWIRE_WATCH_EVENTFD)
+
 /* Bounds of the delay after which pinned folios are re-raised. */
 #define TRIPWIRE_PIN_MIN	(1 * NSEC_PER_MSEC)
 #define TRIPWIRE_PIN_MAX	(64 * NSEC_PER_MSEC)

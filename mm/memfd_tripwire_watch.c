@@ -331,7 +331,7 @@ static struct file *watch_create(struct file *file, const struct memfd_tripwire_
 
 /**
  * tripwire_add_watch() - Create a watch, for MEMFD_TRIPWIRE_WATCH
- * @file: The memory file.
+ * @file: The memory file, as the system call returned it.
  * @arg: The struct memfd_tripwire_watch in user space.
  * @size: The size of that struct for the caller, in bytes.
  *
@@ -343,12 +343,18 @@ int tripwire_add_watch(struct file *file, const void __user *arg, size_t size)
 	struct memfd_tripwire_watch args;
 	int err;
 
-	BUILD_BUG_ON(sizeof(args) != 24);
+	BUILD_BUG_ON(sizeof(args) != MEMFD_TRIPWIRE_WATCH_SIZE_VER0);
+	BUILD_BUG_ON(offsetofend(struct memfd_tripwire_watch, eventfd) != 8);
+	BUILD_BUG_ON(offsetofend(struct memfd_tripwire_watch, offset) != 16);
+	BUILD_BUG_ON(offsetofend(struct memfd_tripwire_watch, len) != 24);
 
 	err = copy_struct_from_user(&args, sizeof(args), arg, size);
 	if (err)
 		return err;
-	if (args.flags & ~(MEMFD_TRIPWIRE_WATCH_NONBLOCK | MEMFD_TRIPWIRE_WATCH_EVENTFD))
+	if (args.flags & ~TRIPWIRE_WATCH_FLAGS)
+		return -EINVAL;
+	/* Kept for a later use; -1 is what a careful caller has there. */
+	if (!(args.flags & MEMFD_TRIPWIRE_WATCH_EVENTFD) && args.eventfd && args.eventfd != -1)
 		return -EINVAL;
 	if (!PAGE_ALIGNED(args.offset) || !PAGE_ALIGNED(args.len))
 		return -EINVAL;

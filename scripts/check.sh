@@ -166,6 +166,18 @@ reproducible() {
 	diff -r "$log/first" "$top/build/series/$base" && rm -rf "$log/first"
 }
 
+# The installed headers of uapi, each by itself, as C90 and as C++.
+header_alone() {
+	installed=$tree/obj-check/usr/include
+	for header in $(ours | sed -n 's,^include/uapi/,,p'); do
+		echo "#include \"$installed/$header\"" > "$log/alone.c"
+		gcc -std=c90 -pedantic-errors -Wno-long-long -Wall -Werror -fsyntax-only \
+			-isystem "$installed" "$log/alone.c" &&
+		g++ -Wall -Wextra -Wpedantic -Werror -fsyntax-only -isystem "$installed" \
+			-x c++ "$log/alone.c" || return 1
+	done
+}
+
 rm -rf "$log/first"
 check prose "$top/scripts/prose.sh"
 check coverage "$top/scripts/coverage.sh"
@@ -185,6 +197,7 @@ check sparse sparse $objects
 }
 check sparse_finds_planted_bug sparse_finds_planted_bug
 check uapi_header kmake usr/
+check header_alone header_alone
 check option_off option_off
 check vma_tests vma_tests
 echo "$passed passed, $failed failed"

@@ -13,7 +13,7 @@ build='gcc:gcc /usr/include/stdio.h:libc6-dev flex:flex bison:bison bc:bc
 	/usr/include/libelf.h:libelf-dev perl:perl python3:python3 xz:xz-utils
 	git:git patch:patch rsync:rsync ccache:ccache cpio:cpio'
 boot='qemu-system-x86_64:qemu-system-x86 static_busybox:busybox-static'
-check='sparse:sparse shellcheck:shellcheck /usr/include/urcu.h:liburcu-dev'
+check='g++:g++ sparse:sparse shellcheck:shellcheck /usr/include/x86_64-linux-gnu/urcu/urcu.h:liburcu-dev'
 bench='gnuplot:gnuplot-nox'
 }
 

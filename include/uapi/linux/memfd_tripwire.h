@@ -15,9 +15,8 @@
  *
  * MEMFD_TRIPWIRE_WATCH_ONLY
  *	Only watches are notified. The file polls as a regular file does, and
- *	an ACK on it fails with EOPNOTSUPP: it can be handed to producers that
- *	must neither see nor clear events. Pages that no watch covers are not
- *	re-armed.
+ *	an ACK on it fails with EOPNOTSUPP. Pages that no watch covers are not
+ *	re-armed. Producers get a descriptor of MEMFD_TRIPWIRE_PRODUCER.
  *
  * MEMFD_TRIPWIRE_NOHUGE
  *	No huge pages, so that reports are exact to the page.
@@ -40,7 +39,7 @@
 /**
  * struct memfd_tripwire_watch - argument of MEMFD_TRIPWIRE_WATCH
  * @flags: MEMFD_TRIPWIRE_WATCH_NONBLOCK and _EVENTFD, or 0.
- * @eventfd: An eventfd(2); ignored without MEMFD_TRIPWIRE_WATCH_EVENTFD.
+ * @eventfd: An eventfd(2); 0 or -1 without MEMFD_TRIPWIRE_WATCH_EVENTFD.
  * @offset: Start of the range, in bytes; a multiple of the page size.
  * @len: Length, in bytes; a multiple of the page size. 0 means to the end of
  *	 the file, and grows with it. A watch may lie beyond its end.
@@ -51,6 +50,9 @@ struct memfd_tripwire_watch {
 	__u64 offset;
 	__u64 len;
 };
+
+/* The size of struct memfd_tripwire_watch in its first version, in bytes. */
+#define MEMFD_TRIPWIRE_WATCH_SIZE_VER0	24
 
 /**
  * struct memfd_tripwire_range - what read(2) of a watch reports
@@ -90,11 +92,29 @@ struct memfd_tripwire_range {
  * A short buffer gets as many ranges as fit, at most 256. The rest is left for
  * the next read(2), which goes on after them. Below 16 bytes: EINVAL.
  *
+ * Only the description that memfd_tripwire(2) returned can create watches.
+ *
  * Errors of the ioctl: EINVAL an unknown flag, a range that is not aligned or
- * too far out, or @eventfd is something else; EBADF @eventfd is not open; E2BIG
- * a longer struct with more in it than this kernel knows; EFAULT; EINTR a fatal
- * signal; EMFILE, ENFILE, ENOMEM; ENOSPC 8192 watches are on the file.
+ * too far out, or @eventfd is something else; EBADF @eventfd is not open; EPERM
+ * a description that was opened later, or a producer fd; E2BIG a longer struct
+ * with more in it than this kernel knows; EFAULT; EINTR a fatal signal; EMFILE,
+ * ENFILE, ENOMEM; ENOSPC 8192 watches are on the file.
  */
 #define MEMFD_TRIPWIRE_WATCH	_IOW(0xDA, 1, struct memfd_tripwire_watch)
+
+/**
+ * define MEMFD_TRIPWIRE_PRODUCER - get a descriptor for a producer
+ *
+ * On a file with MEMFD_TRIPWIRE_WATCH_ONLY, ioctl(fd, MEMFD_TRIPWIRE_PRODUCER,
+ * 0) returns a producer fd, which is open for reading and writing, and closed
+ * on exec. It does what a memfd does: mmap(2), read(2), write(2), seals.
+ * It is notified of nothing and cannot create watches or producer fds, and
+ * neither can what is opened from it through /proc/PID/fd.
+ *
+ * Errors: EINVAL when the argument is not 0; EOPNOTSUPP without
+ * MEMFD_TRIPWIRE_WATCH_ONLY; EPERM on any other description than the one that
+ * memfd_tripwire(2) returned; EMFILE, ENFILE, ENOMEM.
+ */
+#define MEMFD_TRIPWIRE_PRODUCER	_IO(0xDA, 2)
 
 #endif /* _UAPI_LINUX_MEMFD_TRIPWIRE_H */

@@ -10,7 +10,7 @@
 #define STORES		3000
 #define FAULTS		3000		/* for so many stores, or more */
 #define STORING_NS	1000000000ull	/* and no longer, if they come slowly */
-#define MAX_FAULTS	5		/* of one store, in a row */
+#define SPARED_NS	10000000ull	/* a store may be spared for it */
 #define ROUND_TRIPS	300
 
 FIXTURE(tripwire)
@@ -98,22 +98,37 @@ FIXTURE_TEARDOWN(tripwire)
 	close(self->fd);
 }
 
+/*
+ * The faults that a store took: two for each page, and one more for each time
+ * that it may have been spared for. The time includes that off the CPU.
+ */
+static long store_within_bound(struct __test_metadata *_metadata, uint64_t *where,
+			       uint64_t value, int pages)
+{
+	uint64_t start = now_ns(), spared;
+	long before = minor_faults(), faults;
+
+	store(where, value);
+	faults = minor_faults() - before;
+	spared = (now_ns() - start) / SPARED_NS;
+	EXPECT_GE(pages * (2 + spared), faults)
+		TH_LOG("%ld faults, spared %llu times", faults, (unsigned long long)spared);
+	return faults;
+}
+
 TEST_F_TIMEOUT(tripwire, store_completes_against_ack_loops, 30)
 {
-	long before, faults, worst = 0, all = 0;
 	uint64_t i, until = now_ns() + STORING_NS;
+	long faults, worst = 0, all = 0;
 
 	for (i = 1; i <= STORES || (all < FAULTS && now_ns() < until); i++) {
-		before = minor_faults();
-		store(self->where, i);
-		faults = minor_faults() - before;
+		faults = store_within_bound(_metadata, self->where, i, 1 + variant->crossing);
 		all += faults;
 		worst = faults > worst ? faults : worst;
 		ASSERT_EQ(i, load(self->where));
 	}
 	TH_LOG("%d ACK loops: %ld faults for %llu stores, %ld for one at worst",
 	       variant->loops, all, (unsigned long long)i - 1, worst);
-	EXPECT_GE(MAX_FAULTS, worst);
 }
 
 /*
@@ -216,13 +231,11 @@ FIXTURE_TEARDOWN(shared_cpu)
 
 TEST_F_TIMEOUT(shared_cpu, store_faults_once_where_the_consumer_shares_the_cpu, 30)
 {
-	long before, faults, worst = 0, all = 0;
+	long faults, worst = 0, all = 0;
 	uint64_t i, start = now_ns();
 
 	for (i = 1; i <= ROUND_TRIPS; i++) {
-		before = minor_faults();
-		store(self->where, i);
-		faults = minor_faults() - before;
+		faults = store_within_bound(_metadata, self->where, i, 1);
 		all += faults;
 		worst = faults > worst ? faults : worst;
 		while (load(self->seen) != i)
@@ -230,7 +243,6 @@ TEST_F_TIMEOUT(shared_cpu, store_faults_once_where_the_consumer_shares_the_cpu, 
 	}
 	TH_LOG("%ld faults for %d stores, %ld for one at worst; %llu us a round trip", all,
 	       ROUND_TRIPS, worst, (unsigned long long)(now_ns() - start) / ROUND_TRIPS / 1000);
-	EXPECT_GE(MAX_FAULTS, worst);
 	EXPECT_GE(ROUND_TRIPS * 110 / 100, all);
 }
 

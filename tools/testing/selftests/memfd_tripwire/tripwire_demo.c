@@ -150,7 +150,7 @@ static void stream(const char *path, size_t size, int out, uint64_t watched)
 	const struct ring *seen;
 	struct ring *ring;
 	pid_t producer;
-	int fd, watch, status;
+	int fd, producer_fd, watch, status;
 
 	fd = memfd_tripwire(MEMFD_TRIPWIRE_WATCH_ONLY);
 	if (fd < 0 || ftruncate(fd, sizeof(*ring)))
@@ -158,7 +158,10 @@ static void stream(const char *path, size_t size, int out, uint64_t watched)
 	watch = ioctl(fd, MEMFD_TRIPWIRE_WATCH, &args);
 	if (watch < 0)
 		fail("MEMFD_TRIPWIRE_WATCH");
-	ring = map_shared(fd, sizeof(*ring));
+	producer_fd = ioctl(fd, MEMFD_TRIPWIRE_PRODUCER, 0);
+	if (producer_fd < 0)
+		fail("MEMFD_TRIPWIRE_PRODUCER");
+	ring = map_shared(producer_fd, sizeof(*ring));
 	seen = mmap(NULL, sizeof(*ring), PROT_READ, MAP_SHARED, fd, 0);
 	completion = mmap(NULL, sizeof(*completion), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -176,6 +179,7 @@ static void stream(const char *path, size_t size, int out, uint64_t watched)
 		_exit(0);
 	}
 	munmap(ring, sizeof(*ring));
+	close(producer_fd);
 	close(fd);
 	consume(watch, seen, completion, out, size);
 	ns = now_ns() - ns;

@@ -215,7 +215,7 @@ TEST_F(path, watch_without_memory_is_enomem_and_changes_nothing)
 
 TEST_F_TIMEOUT(path, watch_beyond_8192_is_enospc_until_one_is_closed, 120)
 {
-	int i, fd, last = -1;
+	int i, last = -1;
 
 	if (!raise_fd_limit())
 		SKIP(return, "no limit of 10000 descriptors: %s", strerror(errno));
@@ -225,20 +225,9 @@ TEST_F_TIMEOUT(path, watch_beyond_8192_is_enospc_until_one_is_closed, 120)
 	}
 	EXPECT_EQ(-1, watch_pages(self->fd, 0, 0));
 	EXPECT_EQ(ENOSPC, errno);
-	fd = reopen(self->fd, O_RDONLY);
-	EXPECT_EQ(-1, watch_pages(fd, 0, 0));
-	EXPECT_EQ(ENOSPC, errno);
 	EXPECT_EQ(MAX_WATCHES, fd_info(self->fd, "tripwire-watches"));
 	close(last);
 	EXPECT_LE(0, watch_pages(self->fd, 0, 0));
-}
-
-TEST_F(tripwire, watch_through_readonly_description_is_reported)
-{
-	int fd = reopen(self->fd, O_RDONLY), watch = watch_pages(fd, 0, 0);
-
-	store_to(self->map, 3);
-	EXPECT_STREQ("3", reported(watch));
 }
 
 /* The modes. */
@@ -400,16 +389,6 @@ TEST_F(tripwire, eventfd_is_signalled_for_what_a_failed_read_leaves)
 	EXPECT_EQ(-1, read(watch, bad, 16));
 	EXPECT_EQ(EFAULT, errno);
 	EXPECT_EQ(1, count_of(counter));
-}
-
-TEST_F(tripwire, eventfd_without_the_flag_is_ignored)
-{
-	int counter = eventfd(0, EFD_NONBLOCK);
-	struct memfd_tripwire_watch watch = { .eventfd = counter };
-
-	ASSERT_LE(0, ioctl(self->fd, MEMFD_TRIPWIRE_WATCH, &watch));
-	store_to(self->map, 3);
-	EXPECT_EQ(0, count_of(counter));
 }
 
 TEST_F(tripwire, eventfd_closed_by_its_owner_delays_nobody)
