@@ -16,6 +16,7 @@
 #include <linux/slab.h>
 #include <linux/syscalls.h>
 #include <linux/userfaultfd_k.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/memfd.h>
 #include <uapi/linux/memfd_tripwire.h>
 
@@ -96,7 +97,9 @@
  * Locks: mmap_lock or VMA lock -> folio lock -> i_mmap_rwsem -> page table lock
  * -> i_pages -> memfd_tripwire.lock -> wait queues. An ACK locks folios in
  * batches and waits only for the first of a batch. Events are raised under page
- * table locks and in the timer, with interrupts in any state. An ACK holds no
+ * table locks and in the timer, with interrupts in any state. So a raise
+ * notifies few watches by itself, and a work item the rest, with interrupts on
+ * between batches. An ACK holds no
  * lock for the inode as a whole: two ACKs meet at the folios.
  */
 
@@ -411,6 +414,7 @@ void memfd_tripwire_free(struct inode *inode)
 	if (!tripwire)
 		return;
 	hrtimer_cancel(&tripwire->reraise);
+	cancel_work_sync(&tripwire->notify);
 	kfree(tripwire);
 	SHMEM_I(inode)->tripwire = NULL;
 }
@@ -434,6 +438,9 @@ static struct file *tripwire_alloc_file(unsigned int flags)
 	tripwire->pin_delay = TRIPWIRE_PIN_MIN;
 	spin_lock_init(&tripwire->lock);
 	tripwire->watches = RB_ROOT_CACHED;
+	INIT_WORK(&tripwire->notify, tripwire_notify_rest);
+	tripwire->notify_next.start = ULONG_MAX;
+	tripwire->notify_eventfds = true;
 	/*
 	 * The creator starts clear, a description opened later starts
 	 * signalled.

@@ -16,9 +16,6 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/memfd_tripwire.h>
 
-/* Watches that the timer notifies with interrupts off, at a time. */
-#define RERAISE_BATCH		32
-
 static bool range_meets(struct tripwire_range a, struct tripwire_range b)
 {
 	return (a.start <= b.last || a.start - 1 == b.last) &&
@@ -89,6 +86,18 @@ void watch_log(struct tripwire_watch *watch, struct tripwire_range range)
 	log->nr = 1;
 }
 
+/* False if the watch was pending already. */
+static bool watch_wake(struct tripwire_watch *watch)
+{
+	lockdep_assert_held(&watch_tripwire(watch)->lock);
+	if (watch->pending)
+		return false;
+	WRITE_ONCE(watch->pending, true);
+	if (wq_has_sleeper(&watch->wait))
+		wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
+	return true;
+}
+
 /**
  * watch_notify() - Make a watch pending and wake its readers and pollers
  * @watch: The watch.
@@ -99,13 +108,7 @@ void watch_log(struct tripwire_watch *watch, struct tripwire_range range)
  */
 void watch_notify(struct tripwire_watch *watch)
 {
-	lockdep_assert_held(&watch_tripwire(watch)->lock);
-	if (watch->pending)
-		return;
-	WRITE_ONCE(watch->pending, true);
-	if (wq_has_sleeper(&watch->wait))
-		wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
-	if (watch->eventfd)
+	if (watch_wake(watch) && watch->eventfd)
 		eventfd_signal(watch->eventfd);
 }
 
@@ -148,13 +151,134 @@ void tripwire_log(struct memfd_tripwire *tripwire, struct tripwire_range range,
 			watch_log(watch, range);
 }
 
+/*
+ * Signal the eventfds of the watches that a batch made pending, each one once.
+ * All of the watches are pending before: the consumer that wakes looks at each.
+ */
+static void tripwire_signal_batch(struct tripwire_watch **woken, unsigned int nr)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < i && woken[j]->eventfd != woken[i]->eventfd; j++)
+			;
+		if (j == i)
+			eventfd_signal(woken[i]->eventfd);
+	}
+}
+
+/* Notify the watches of a range by the work, in batches. */
+static void tripwire_defer_notify(struct memfd_tripwire *tripwire, struct tripwire_range range)
+{
+	struct tripwire_range *next = &tripwire->notify_next;
+
+	next->start = min(next->start, range.start);
+	next->last = max(next->last, range.last);
+	queue_work(system_dfl_wq, &tripwire->notify);
+}
+
+/*
+ * Bounded, since the caller holds a CPU: it may have interrupts off and a page
+ * table lock held. So only the first watches are notified here. If there are
+ * more, the eventfds wait as well, for an eventfd that others share must not be
+ * signalled before all of them are pending.
+ */
 static void tripwire_notify_watches(struct memfd_tripwire *tripwire, struct tripwire_range range)
 {
+	struct tripwire_watch *woken[TRIPWIRE_NOTIFY_BATCH];
 	struct tripwire_watch *watch = NULL;
+	unsigned int seen = 0, nr = 0, i;
 
 	guard(spinlock_irqsave)(&tripwire->lock);
-	while ((watch = watch_next(tripwire, watch, &range)))
-		watch_notify(watch);
+	while ((watch = watch_next(tripwire, watch, &range))) {
+		if (seen++ == TRIPWIRE_NOTIFY_BATCH) {
+			for (i = 0; i < nr; i++)
+				woken[i]->signal = true;
+			tripwire_defer_notify(tripwire, range);
+			return;
+		}
+		if (watch_wake(watch) && watch->eventfd)
+			woken[nr++] = watch;
+	}
+	tripwire_signal_batch(woken, nr);
+}
+
+/* Begin with the next range, or with the eventfds of this one. False: done. */
+static bool tripwire_notify_more(struct memfd_tripwire *tripwire)
+{
+	struct tripwire_range *next = &tripwire->notify_next;
+
+	if (tripwire->notify_cursor)
+		return true;
+	if (!tripwire->notify_eventfds) {
+		tripwire->notify_eventfds = true;
+	} else {
+		if (next->start > next->last)
+			return false;
+		tripwire->notify_range = *next;
+		*next = (struct tripwire_range){ ULONG_MAX, 0 };
+		tripwire->notify_eventfds = false;
+	}
+	tripwire->notify_signalled = NULL;
+	tripwire->notify_cursor = watch_next(tripwire, NULL, &tripwire->notify_range);
+	return true;
+}
+
+/**
+ * tripwire_notify_rest() - Notify the watches that a raise did not
+ * @work: The work of a memfd_tripwire.
+ *
+ * First makes all watches of the range pending, then signals their eventfds. An
+ * eventfd that neighbours share is signalled once.
+ *
+ * Context: Process. Interrupts are on between batches.
+ */
+void tripwire_notify_rest(struct work_struct *work)
+{
+	struct memfd_tripwire *tripwire = container_of(work, struct memfd_tripwire, notify);
+	struct tripwire_watch *watch;
+	unsigned int i;
+
+	for (;;) {
+		scoped_guard(spinlock_irq, &tripwire->lock) {
+			if (!tripwire_notify_more(tripwire))
+				return;
+			for (i = 0; i < TRIPWIRE_NOTIFY_BATCH; i++) {
+				watch = tripwire->notify_cursor;
+				if (!watch)
+					break;
+				if (!tripwire->notify_eventfds) {
+					watch->signal |= watch_wake(watch) && watch->eventfd;
+				} else if (watch->signal) {
+					watch->signal = false;
+					if (watch->eventfd != tripwire->notify_signalled)
+						eventfd_signal(watch->eventfd);
+					tripwire->notify_signalled = watch->eventfd;
+				}
+				tripwire->notify_cursor =
+					watch_next(tripwire, watch, &tripwire->notify_range);
+			}
+		}
+		cond_resched();
+	}
+}
+
+/**
+ * watch_leave() - Keep the work off a watch that goes away
+ * @watch: The watch, still in the tree.
+ *
+ * Context: Under the lock of the memfd_tripwire.
+ */
+void watch_leave(struct tripwire_watch *watch)
+{
+	struct memfd_tripwire *tripwire = watch_tripwire(watch);
+
+	lockdep_assert_held(&tripwire->lock);
+	if (tripwire->notify_cursor == watch)
+		tripwire->notify_cursor = watch_next(tripwire, watch, &tripwire->notify_range);
+	/* The next eventfd may have the address of this one. */
+	if (tripwire->notify_signalled == watch->eventfd)
+		tripwire->notify_signalled = NULL;
 }
 
 static void tripwire_wake(struct memfd_tripwire *tripwire)
@@ -241,8 +365,9 @@ void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 enum hrtimer_restart tripwire_reraise(struct hrtimer *timer)
 {
 	struct memfd_tripwire *tripwire = container_of(timer, struct memfd_tripwire, reraise);
+	struct tripwire_watch *woken[TRIPWIRE_NOTIFY_BATCH];
 	struct tripwire_watch *watch;
-	unsigned int i;
+	unsigned int i, nr;
 	bool file;
 
 	scoped_guard(spinlock_irqsave, &tripwire->lock) {
@@ -255,15 +380,19 @@ enum hrtimer_restart tripwire_reraise(struct hrtimer *timer)
 	}
 	do {
 		guard(spinlock_irqsave)(&tripwire->lock);
-		for (i = 0; i < RERAISE_BATCH; i++) {
+		for (i = 0, nr = 0; i < TRIPWIRE_NOTIFY_BATCH; i++) {
 			watch = list_first_entry_or_null(&tripwire->reraise_watches,
 							 struct tripwire_watch, reraise);
 			if (!watch)
-				return HRTIMER_NORESTART;
+				break;
 			list_del_init(&watch->reraise);
-			watch_notify(watch);
+			if (watch_wake(watch) && watch->eventfd)
+				woken[nr++] = watch;
 		}
-	} while (1);
+		tripwire_signal_batch(woken, nr);
+	} while (watch);
+
+	return HRTIMER_NORESTART;
 }
 
 /**

@@ -16,6 +16,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 struct eventfd_ctx;
 
@@ -32,8 +33,21 @@ struct eventfd_ctx;
 #define TRIPWIRE_PIN_MIN	(1 * NSEC_PER_MSEC)
 #define TRIPWIRE_PIN_MAX	(64 * NSEC_PER_MSEC)
 
+/* Watches that are notified with interrupts off, at a time. */
+#define TRIPWIRE_NOTIFY_BATCH	32
+
 /* Folios that a pass locks at a time. */
 #define TRIPWIRE_BATCH		64
+
+/**
+ * struct tripwire_range - a run of pages
+ * @start: Index of the first page.
+ * @last: Index of the last page.
+ */
+struct tripwire_range {
+	pgoff_t start;
+	pgoff_t last;
+};
 
 /**
  * struct memfd_tripwire - what the inode owns
@@ -48,6 +62,14 @@ struct eventfd_ctx;
  * @lock: Protects the watches. Only the locks of wait queues nest inside.
  * @watches: Interval tree of the watches, by page index. Under @lock.
  * @nr_watches: Number of watches. Written under @lock, read locklessly.
+ * @notify: Work that notifies the watches that a raise did not.
+ * @notify_next: Pages whose watches are to be notified; empty if the start is
+ *		 above the end. Under @lock.
+ * @notify_range: Pages whose watches are being notified. Under @lock.
+ * @notify_cursor: Watch at which that goes on; NULL at the end. Under @lock.
+ * @notify_signalled: The eventfd that was signalled last. Under @lock.
+ * @notify_eventfds: All watches of the range are pending; their eventfds are
+ *		     being signalled. Under @lock.
  */
 struct memfd_tripwire {
 	atomic64_t events;
@@ -63,16 +85,13 @@ struct memfd_tripwire {
 	spinlock_t lock;
 	struct rb_root_cached watches;
 	unsigned int nr_watches;
-};
 
-/**
- * struct tripwire_range - a run of pages
- * @start: Index of the first page.
- * @last: Index of the last page.
- */
-struct tripwire_range {
-	pgoff_t start;
-	pgoff_t last;
+	struct work_struct notify;
+	struct tripwire_range notify_next;
+	struct tripwire_range notify_range;
+	struct tripwire_watch *notify_cursor;
+	const struct eventfd_ctx *notify_signalled;
+	bool notify_eventfds;
 };
 
 /**
@@ -94,6 +113,8 @@ struct tripwire_ranges {
  * @eventfd: Signalled when the watch becomes pending; or NULL. Constant.
  * @wait: Wait queue of readers and pollers.
  * @reraise: Entry in the list of the timer. Under the memfd_tripwire's lock.
+ * @signal: The watch became pending, and its eventfd is to be signalled. Under
+ *	    the memfd_tripwire's lock.
  * @pending: An event was raised since the last read began to collect. Written
  *	     under the memfd_tripwire's lock, read locklessly.
  * @cursor: Page index at which the next read begins. A hint, lockless.
@@ -106,6 +127,7 @@ struct tripwire_watch {
 	struct eventfd_ctx *eventfd;
 	wait_queue_head_t wait;
 	struct list_head reraise;
+	bool signal;
 	bool pending;
 	pgoff_t cursor;
 	struct tripwire_ranges log;
@@ -186,6 +208,8 @@ bool tripwire_ranges_add(struct tripwire_ranges *ranges, struct tripwire_range n
 struct tripwire_range watch_clip(const struct tripwire_watch *watch, struct tripwire_range range);
 void watch_log(struct tripwire_watch *watch, struct tripwire_range range);
 void watch_notify(struct tripwire_watch *watch);
+void watch_leave(struct tripwire_watch *watch);
+void tripwire_notify_rest(struct work_struct *work);
 void tripwire_log(struct memfd_tripwire *tripwire, struct tripwire_range range,
 		  const struct tripwire_watch *except);
 void tripwire_raise_folio(struct inode *inode, struct folio *folio);

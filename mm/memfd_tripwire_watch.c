@@ -225,6 +225,7 @@ static int watch_release(struct inode *inode, struct file *file)
 
 	scoped_guard(spinlock_irq, &tripwire->lock) {
 		if (!RB_EMPTY_NODE(&watch->node.rb)) {
+			watch_leave(watch);
 			interval_tree_remove(&watch->node, &tripwire->watches);
 			WRITE_ONCE(tripwire->nr_watches, tripwire->nr_watches - 1);
 		}
