@@ -76,7 +76,8 @@ static inline uint64_t now_ns(void)
 
 static inline long minor_faults(void)
 {
-	struct rusage usage;
+	/* Written first: after a fork the call counts before it faults. */
+	struct rusage usage = { 0 };
 
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_minflt;
