@@ -86,6 +86,23 @@ void watch_log(struct tripwire_watch *watch, struct tripwire_range range)
 	log->nr = 1;
 }
 
+/**
+ * watch_has_something() - Check whether a read of a watch has what to report
+ * @watch: The watch.
+ *
+ * Context: Under the lock of the memfd_tripwire, which keeps logs as they are.
+ * Return: True if pages in its range are marked or logged.
+ */
+bool watch_has_something(struct tripwire_watch *watch)
+{
+	struct address_space *mapping = watch->file->f_mapping;
+	unsigned long index = watch->node.start;
+
+	lockdep_assert_held(&watch_tripwire(watch)->lock);
+	return watch->log.nr || (mapping_tagged(mapping, TRIPWIRE_GRANTED) &&
+		xa_find(&mapping->i_pages, &index, watch->node.last, TRIPWIRE_GRANTED));
+}
+
 /* False if the watch was pending already. */
 static bool watch_wake(struct tripwire_watch *watch)
 {
@@ -181,9 +198,11 @@ static void tripwire_defer_notify(struct memfd_tripwire *tripwire, struct tripwi
  * Bounded, since the caller holds a CPU: it may have interrupts off and a page
  * table lock held. So only the first watches are notified here. If there are
  * more, the eventfds wait as well, for an eventfd that others share must not be
- * signalled before all of them are pending.
+ * signalled before all of them are pending. With @logged, the change was logged
+ * and has no mark: a read may have reported it since.
  */
-static void tripwire_notify_watches(struct memfd_tripwire *tripwire, struct tripwire_range range)
+static void tripwire_notify_watches(struct memfd_tripwire *tripwire, struct tripwire_range range,
+				    bool logged)
 {
 	struct tripwire_watch *woken[TRIPWIRE_NOTIFY_BATCH];
 	struct tripwire_watch *watch = NULL;
@@ -197,6 +216,8 @@ static void tripwire_notify_watches(struct memfd_tripwire *tripwire, struct trip
 			tripwire_defer_notify(tripwire, range);
 			return;
 		}
+		if (logged && !watch_has_something(watch))
+			continue;
 		if (watch_wake(watch) && watch->eventfd)
 			woken[nr++] = watch;
 	}
@@ -248,7 +269,8 @@ void tripwire_notify_rest(struct work_struct *work)
 				if (!watch)
 					break;
 				if (!tripwire->notify_eventfds) {
-					watch->signal |= watch_wake(watch) && watch->eventfd;
+					watch->signal |= watch_has_something(watch) &&
+							 watch_wake(watch) && watch->eventfd;
 				} else if (watch->signal) {
 					watch->signal = false;
 					if (watch->eventfd != tripwire->notify_signalled)
@@ -328,7 +350,7 @@ void tripwire_raise_folio(struct inode *inode, struct folio *folio)
 	tripwire_grant(inode->i_mapping, folio);
 	tripwire_raise(inode, range);
 	if (tripwire_has_watches(tripwire))
-		tripwire_notify_watches(tripwire, range);
+		tripwire_notify_watches(tripwire, range, false);
 }
 
 /**
@@ -352,7 +374,7 @@ void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 	if (!tripwire_has_watches(tripwire_of(inode)))
 		return;
 	tripwire_log(tripwire_of(inode), range, NULL);
-	tripwire_notify_watches(tripwire_of(inode), range);
+	tripwire_notify_watches(tripwire_of(inode), range, true);
 }
 
 /**
@@ -386,7 +408,7 @@ enum hrtimer_restart tripwire_reraise(struct hrtimer *timer)
 			if (!watch)
 				break;
 			list_del_init(&watch->reraise);
-			if (watch_wake(watch) && watch->eventfd)
+			if (watch_has_something(watch) && watch_wake(watch) && watch->eventfd)
 				woken[nr++] = watch;
 		}
 		tripwire_signal_batch(woken, nr);

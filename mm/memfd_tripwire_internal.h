@@ -208,6 +208,7 @@ bool tripwire_ranges_add(struct tripwire_ranges *ranges, struct tripwire_range n
 struct tripwire_range watch_clip(const struct tripwire_watch *watch, struct tripwire_range range);
 void watch_log(struct tripwire_watch *watch, struct tripwire_range range);
 void watch_notify(struct tripwire_watch *watch);
+bool watch_has_something(struct tripwire_watch *watch);
 void watch_leave(struct tripwire_watch *watch);
 void tripwire_notify_rest(struct work_struct *work);
 void tripwire_log(struct memfd_tripwire *tripwire, struct tripwire_range range,

@@ -32,9 +32,10 @@
  * fixed size. A full log becomes one range from the first to the last page in
  * it.
  *
- * A read takes its log, walks the marks, and looks at the log again: a pass
- * that cleared a mark before the walk got there has logged it by then. No lock
- * is held while user memory is written. Ranges that could not be delivered are
+ * A read takes its log, walks the marks, and looks at marks and log again: a
+ * pass that cleared a mark before the walk got there has logged it by then. The
+ * watch stays pending only if one of the two is there. No lock is held while
+ * user memory is written. Ranges that could not be delivered are
  * requeued, that is, logged to the watch itself.
  */
 
@@ -89,6 +90,25 @@ static void watch_cut(struct tripwire_watch *watch, struct tripwire_ranges *repo
 	report->nr = want;
 }
 
+/*
+ * Make the watch pending if, and only if, the next read finds something. What
+ * was raised while this one collected is in its report if there is neither a
+ * mark nor a log entry.
+ *
+ * A raise sets its mark before it takes the lock to notify. If it has notified
+ * before this, its mark is seen here, or a pass has logged or reported it. If
+ * it comes after, it makes the watch pending again. A pass logs before it
+ * clears a mark.
+ */
+static void watch_settle(struct tripwire_watch *watch)
+{
+	guard(spinlock_irq)(&watch_tripwire(watch)->lock);
+	if (watch_has_something(watch))
+		watch_notify(watch);
+	else
+		WRITE_ONCE(watch->pending, false);
+}
+
 /* Re-arm, and collect up to @want ranges; none if another reader was faster. */
 static int watch_collect(struct tripwire_watch *watch, struct tripwire_ranges *report,
 			 unsigned int want)
@@ -129,14 +149,8 @@ static int watch_collect(struct tripwire_watch *watch, struct tripwire_ranges *r
 		return err;
 	}
 
-	/*
-	 * Other passes have logged marks that they cleared since the log was
-	 * taken.
-	 */
-	scoped_guard(spinlock_irq, &tripwire->lock)
-		if (watch->log.nr)
-			watch_notify(watch);
 	watch_cut(watch, report, want, &rc);
+	watch_settle(watch);
 	return 0;
 }
 
