@@ -139,11 +139,89 @@ static struct tripwire_watch *watch_next(struct memfd_tripwire *tripwire,
 	struct interval_tree_node *node;
 
 	lockdep_assert_held(&tripwire->lock);
-	if (watch)
-		node = interval_tree_iter_next(&watch->node, range->start, range->last);
-	else
-		node = interval_tree_iter_first(&tripwire->watches, range->start, range->last);
-	return node ? container_of(node, struct tripwire_watch, node) : NULL;
+	do {
+		if (watch)
+			node = interval_tree_iter_next(&watch->node, range->start, range->last);
+		else
+			node = interval_tree_iter_first(&tripwire->watches, range->start,
+							range->last);
+		watch = node ? container_of(node, struct tripwire_watch, node) : NULL;
+	} while (watch && watch->closed);
+	return watch;
+}
+
+static void watch_free(struct memfd_tripwire *tripwire, struct tripwire_watch *watch)
+{
+	if (!RB_EMPTY_NODE(&watch->node.rb))
+		interval_tree_remove(&watch->node, &tripwire->watches);
+	if (watch->eventfd)
+		eventfd_ctx_put(watch->eventfd);
+	kfree(watch);
+}
+
+static void watch_unhold(struct memfd_tripwire *tripwire, struct tripwire_watch *watch)
+{
+	lockdep_assert_held(&tripwire->lock);
+	if (!--watch->holds && watch->closed)
+		watch_free(tripwire, watch);
+}
+
+/**
+ * watch_close() - Free a watch, or leave that to the last walk that holds it
+ * @tripwire: The memfd_tripwire.
+ * @watch: The watch.
+ *
+ * Context: Under the lock of the memfd_tripwire.
+ */
+void watch_close(struct memfd_tripwire *tripwire, struct tripwire_watch *watch)
+{
+	lockdep_assert_held(&tripwire->lock);
+	watch->closed = true;
+	if (!watch->holds)
+		watch_free(tripwire, watch);
+}
+
+/*
+ * Visit the watches that cover a part of @range, under the lock, which is
+ * dropped between batches. The walk holds the watch at which it goes on.
+ */
+static void tripwire_visit_watches(struct memfd_tripwire *tripwire,
+				   const struct tripwire_range *range,
+				   void (*visit)(struct tripwire_watch *watch, void *arg),
+				   void *arg)
+{
+	struct tripwire_watch *watch = NULL, *held = NULL;
+	unsigned int i;
+
+	do {
+		scoped_guard(spinlock_irq, &tripwire->lock) {
+			for (i = 0; i < TRIPWIRE_WATCH_BATCH; i++) {
+				watch = watch_next(tripwire, watch, range);
+				if (!watch)
+					break;
+				visit(watch, arg);
+			}
+			if (held)
+				watch_unhold(tripwire, held);
+			held = watch;
+			if (held)
+				held->holds++;
+		}
+		cond_resched();
+	} while (watch);
+}
+
+struct tripwire_log_entry {
+	struct tripwire_range range;
+	const struct tripwire_watch *except;
+};
+
+static void watch_visit_log(struct tripwire_watch *watch, void *arg)
+{
+	const struct tripwire_log_entry *entry = arg;
+
+	if (watch != entry->except)
+		watch_log(watch, entry->range);
 }
 
 /**
@@ -152,20 +230,19 @@ static struct tripwire_watch *watch_next(struct memfd_tripwire *tripwire,
  * @range: Pages that have lost their mark, or are about to.
  * @except: The watch that reports them itself, or NULL.
  *
- * Context: Any.
+ * The caller keeps the pages from being granted and revoked meanwhile, or their
+ * marks are gone already: each watch has the log entry when the mark goes.
+ *
+ * Context: Process, interrupts on.
  */
 void tripwire_log(struct memfd_tripwire *tripwire, struct tripwire_range range,
 		  const struct tripwire_watch *except)
 {
-	struct tripwire_watch *watch = NULL;
+	struct tripwire_log_entry entry = { range, except };
 
 	/* A watch that is not seen here starts after the change. */
-	if (!tripwire_has_watches(tripwire))
-		return;
-	guard(spinlock_irqsave)(&tripwire->lock);
-	while ((watch = watch_next(tripwire, watch, &range)))
-		if (watch != except)
-			watch_log(watch, range);
+	if (tripwire_has_watches(tripwire))
+		tripwire_visit_watches(tripwire, &range, watch_visit_log, &entry);
 }
 
 /*
@@ -204,13 +281,13 @@ static void tripwire_defer_notify(struct memfd_tripwire *tripwire, struct tripwi
 static void tripwire_notify_watches(struct memfd_tripwire *tripwire, struct tripwire_range range,
 				    bool logged)
 {
-	struct tripwire_watch *woken[TRIPWIRE_NOTIFY_BATCH];
+	struct tripwire_watch *woken[TRIPWIRE_WATCH_BATCH];
 	struct tripwire_watch *watch = NULL;
 	unsigned int seen = 0, nr = 0, i;
 
 	guard(spinlock_irqsave)(&tripwire->lock);
 	while ((watch = watch_next(tripwire, watch, &range))) {
-		if (seen++ == TRIPWIRE_NOTIFY_BATCH) {
+		if (seen++ == TRIPWIRE_WATCH_BATCH) {
 			for (i = 0; i < nr; i++)
 				woken[i]->signal = true;
 			tripwire_defer_notify(tripwire, range);
@@ -224,25 +301,25 @@ static void tripwire_notify_watches(struct memfd_tripwire *tripwire, struct trip
 	tripwire_signal_batch(woken, nr);
 }
 
-/* Begin with the next range, or with the eventfds of this one. False: done. */
-static bool tripwire_notify_more(struct memfd_tripwire *tripwire)
+static void watch_visit_wake(struct tripwire_watch *watch, void *arg)
 {
-	struct tripwire_range *next = &tripwire->notify_next;
+	watch->signal |= watch_has_something(watch) && watch_wake(watch) && watch->eventfd;
+}
 
-	if (tripwire->notify_cursor)
-		return true;
-	if (!tripwire->notify_eventfds) {
-		tripwire->notify_eventfds = true;
-	} else {
-		if (next->start > next->last)
-			return false;
-		tripwire->notify_range = *next;
-		*next = (struct tripwire_range){ ULONG_MAX, 0 };
-		tripwire->notify_eventfds = false;
-	}
-	tripwire->notify_signalled = NULL;
-	tripwire->notify_cursor = watch_next(tripwire, NULL, &tripwire->notify_range);
-	return true;
+static void watch_visit_signal(struct tripwire_watch *watch, void *arg)
+{
+	struct tripwire_watch **signalled = arg;
+
+	if (!watch->signal)
+		return;
+	watch->signal = false;
+	if (*signalled && (*signalled)->eventfd == watch->eventfd)
+		return;
+	eventfd_signal(watch->eventfd);
+	if (*signalled)
+		watch_unhold(watch_tripwire(watch), *signalled);
+	*signalled = watch;
+	watch->holds++;
 }
 
 /**
@@ -257,50 +334,22 @@ static bool tripwire_notify_more(struct memfd_tripwire *tripwire)
 void tripwire_notify_rest(struct work_struct *work)
 {
 	struct memfd_tripwire *tripwire = container_of(work, struct memfd_tripwire, notify);
-	struct tripwire_watch *watch;
-	unsigned int i;
+	struct tripwire_watch *signalled = NULL;
+	struct tripwire_range range;
 
 	for (;;) {
 		scoped_guard(spinlock_irq, &tripwire->lock) {
-			if (!tripwire_notify_more(tripwire))
+			if (signalled)
+				watch_unhold(tripwire, signalled);
+			signalled = NULL;
+			range = tripwire->notify_next;
+			if (range.start > range.last)
 				return;
-			for (i = 0; i < TRIPWIRE_NOTIFY_BATCH; i++) {
-				watch = tripwire->notify_cursor;
-				if (!watch)
-					break;
-				if (!tripwire->notify_eventfds) {
-					watch->signal |= watch_has_something(watch) &&
-							 watch_wake(watch) && watch->eventfd;
-				} else if (watch->signal) {
-					watch->signal = false;
-					if (watch->eventfd != tripwire->notify_signalled)
-						eventfd_signal(watch->eventfd);
-					tripwire->notify_signalled = watch->eventfd;
-				}
-				tripwire->notify_cursor =
-					watch_next(tripwire, watch, &tripwire->notify_range);
-			}
+			tripwire->notify_next = (struct tripwire_range){ ULONG_MAX, 0 };
 		}
-		cond_resched();
+		tripwire_visit_watches(tripwire, &range, watch_visit_wake, NULL);
+		tripwire_visit_watches(tripwire, &range, watch_visit_signal, &signalled);
 	}
-}
-
-/**
- * watch_leave() - Keep the work off a watch that goes away
- * @watch: The watch, still in the tree.
- *
- * Context: Under the lock of the memfd_tripwire.
- */
-void watch_leave(struct tripwire_watch *watch)
-{
-	struct memfd_tripwire *tripwire = watch_tripwire(watch);
-
-	lockdep_assert_held(&tripwire->lock);
-	if (tripwire->notify_cursor == watch)
-		tripwire->notify_cursor = watch_next(tripwire, watch, &tripwire->notify_range);
-	/* The next eventfd may have the address of this one. */
-	if (tripwire->notify_signalled == watch->eventfd)
-		tripwire->notify_signalled = NULL;
 }
 
 static void tripwire_wake(struct memfd_tripwire *tripwire)
@@ -353,6 +402,29 @@ void tripwire_raise_folio(struct inode *inode, struct folio *folio)
 		tripwire_notify_watches(tripwire, range, false);
 }
 
+static struct tripwire_range tripwire_byte_range(loff_t start, loff_t end)
+{
+	return (struct tripwire_range){ start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT };
+}
+
+/**
+ * memfd_tripwire_changing() - Log pages that are about to be removed
+ * @inode: A shmem inode that is truncated or into which a hole is punched.
+ * @start: Start of the removal, in bytes.
+ * @end: End of the removal, in bytes, exclusive; @start removes nothing.
+ *
+ * The marks go with the pages. A watch that is pending for one of them finds
+ * the log entry instead.
+ *
+ * Context: Process, between unmapping and removal. May reschedule. Does nothing
+ * if @inode is no memfd_tripwire.
+ */
+void memfd_tripwire_changing(struct inode *inode, loff_t start, loff_t end)
+{
+	if (mapping_writes_tracked(inode->i_mapping) && start < end)
+		tripwire_log(tripwire_of(inode), tripwire_byte_range(start, end), NULL);
+}
+
 /**
  * memfd_tripwire_changed() - Raise an event for a change that dirties no folio
  * @inode: A shmem inode whose size changed or into which a hole was punched.
@@ -362,11 +434,12 @@ void tripwire_raise_folio(struct inode *inode, struct folio *folio)
  * The pages may be gone, and their marks with them, so that watches report what
  * is logged here.
  *
- * Context: Any, after the change. Does nothing if @inode is no memfd_tripwire.
+ * Context: Process, after the change. May reschedule. Does nothing if @inode is
+ * no memfd_tripwire.
  */
 void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 {
-	struct tripwire_range range = { start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT };
+	struct tripwire_range range = tripwire_byte_range(start, end);
 
 	if (!mapping_writes_tracked(inode->i_mapping))
 		return;
@@ -387,7 +460,7 @@ void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)
 enum hrtimer_restart tripwire_reraise(struct hrtimer *timer)
 {
 	struct memfd_tripwire *tripwire = container_of(timer, struct memfd_tripwire, reraise);
-	struct tripwire_watch *woken[TRIPWIRE_NOTIFY_BATCH];
+	struct tripwire_watch *woken[TRIPWIRE_WATCH_BATCH];
 	struct tripwire_watch *watch;
 	unsigned int i, nr;
 	bool file;
@@ -402,7 +475,7 @@ enum hrtimer_restart tripwire_reraise(struct hrtimer *timer)
 	}
 	do {
 		guard(spinlock_irqsave)(&tripwire->lock);
-		for (i = 0, nr = 0; i < TRIPWIRE_NOTIFY_BATCH; i++) {
+		for (i = 0, nr = 0; i < TRIPWIRE_WATCH_BATCH; i++) {
 			watch = list_first_entry_or_null(&tripwire->reraise_watches,
 							 struct tripwire_watch, reraise);
 			if (!watch)

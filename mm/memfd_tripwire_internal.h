@@ -33,8 +33,8 @@ struct eventfd_ctx;
 #define TRIPWIRE_PIN_MIN	(1 * NSEC_PER_MSEC)
 #define TRIPWIRE_PIN_MAX	(64 * NSEC_PER_MSEC)
 
-/* Watches that are notified with interrupts off, at a time. */
-#define TRIPWIRE_NOTIFY_BATCH	32
+/* Watches that are notified or logged to with interrupts off, at a time. */
+#define TRIPWIRE_WATCH_BATCH	32
 
 /* Folios that a pass locks at a time. */
 #define TRIPWIRE_BATCH		64
@@ -65,11 +65,6 @@ struct tripwire_range {
  * @notify: Work that notifies the watches that a raise did not.
  * @notify_next: Pages whose watches are to be notified; empty if the start is
  *		 above the end. Under @lock.
- * @notify_range: Pages whose watches are being notified. Under @lock.
- * @notify_cursor: Watch at which that goes on; NULL at the end. Under @lock.
- * @notify_signalled: The eventfd that was signalled last. Under @lock.
- * @notify_eventfds: All watches of the range are pending; their eventfds are
- *		     being signalled. Under @lock.
  */
 struct memfd_tripwire {
 	atomic64_t events;
@@ -88,10 +83,6 @@ struct memfd_tripwire {
 
 	struct work_struct notify;
 	struct tripwire_range notify_next;
-	struct tripwire_range notify_range;
-	struct tripwire_watch *notify_cursor;
-	const struct eventfd_ctx *notify_signalled;
-	bool notify_eventfds;
 };
 
 /**
@@ -115,6 +106,9 @@ struct tripwire_ranges {
  * @reraise: Entry in the list of the timer. Under the memfd_tripwire's lock.
  * @signal: The watch became pending, and its eventfd is to be signalled. Under
  *	    the memfd_tripwire's lock.
+ * @closed: The file of the watch is gone. Under the memfd_tripwire's lock.
+ * @holds: Walks over the watches that go on here. A closed watch is freed when
+ *	   none is left. Under the memfd_tripwire's lock.
  * @pending: An event was raised since the last read began to collect. Written
  *	     under the memfd_tripwire's lock, read locklessly.
  * @cursor: Page index at which the next read begins. A hint, lockless.
@@ -128,6 +122,8 @@ struct tripwire_watch {
 	wait_queue_head_t wait;
 	struct list_head reraise;
 	bool signal;
+	bool closed;
+	unsigned int holds;
 	bool pending;
 	pgoff_t cursor;
 	struct tripwire_ranges log;
@@ -139,6 +135,8 @@ struct tripwire_watch {
  * @last: Page index at which it ends.
  * @watch: The watch that re-arms; NULL for an ACK of the file.
  * @report: Receives what was written; NULL if nothing is reported.
+ * @nowait: Do not wait for a folio that is locked, but skip it.
+ * @skipped: A folio was skipped. It keeps its mark.
  * @full: @report has no room left; the pass has ended at @index.
  * @spared: Folios were left granted because a store to them is still to come.
  * @spared_delay: The shortest time that one of them has been spared, in ns.
@@ -152,6 +150,8 @@ struct rearm_control {
 	pgoff_t last;
 	struct tripwire_watch *watch;
 	struct tripwire_ranges *report;
+	bool nowait;
+	bool skipped;
 	bool full;
 	bool spared;
 	unsigned long spared_delay;
@@ -195,6 +195,8 @@ static inline void rearm_control_init(struct rearm_control *rc, struct tripwire_
 	rc->last = ULONG_MAX;
 	rc->watch = watch;
 	rc->report = report;
+	rc->nowait = false;
+	rc->skipped = false;
 	rc->full = false;
 	rc->spared = false;
 	rc->spared_delay = ULONG_MAX;
@@ -209,7 +211,7 @@ struct tripwire_range watch_clip(const struct tripwire_watch *watch, struct trip
 void watch_log(struct tripwire_watch *watch, struct tripwire_range range);
 void watch_notify(struct tripwire_watch *watch);
 bool watch_has_something(struct tripwire_watch *watch);
-void watch_leave(struct tripwire_watch *watch);
+void watch_close(struct memfd_tripwire *tripwire, struct tripwire_watch *watch);
 void tripwire_notify_rest(struct work_struct *work);
 void tripwire_log(struct memfd_tripwire *tripwire, struct tripwire_range range,
 		  const struct tripwire_watch *except);

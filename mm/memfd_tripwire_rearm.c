@@ -90,18 +90,40 @@ static bool tripwire_report(struct rearm_control *rc, struct tripwire_range rang
 }
 
 /*
+ * Clear the mark of a page in swap, under i_pages. Nothing maps it, and reclaim
+ * has flushed before it wrote the page. To log it the lock is dropped. If
+ * something was raised meanwhile, it may be a store to this page, which went to
+ * swap again: the mark stays.
+ */
+static void tripwire_pass_swapped(struct inode *inode, struct rearm_control *rc,
+				  struct xa_state *xas)
+{
+	struct tripwire_range range = tripwire_entry_range(xas);
+	struct memfd_tripwire *tripwire = tripwire_of(inode);
+	s64 events = atomic64_read(&tripwire->events);
+
+	if (tripwire_has_watches(tripwire)) {
+		xas_unlock_irq(xas);
+		tripwire_log(tripwire, range, rc->watch);
+		xas_lock_irq(xas);
+		xas_set(xas, range.start);
+		if (!xa_is_value(xas_load(xas)) || atomic64_read(&tripwire->events) != events)
+			goto next;
+	}
+	xas_clear_mark(xas, TRIPWIRE_GRANTED);
+next:
+	xas_set(xas, range.last + 1);
+}
+
+/*
  * Lock the next granted folios. Returns 1 if the pass may go on, 0 at its end,
  * and -EINTR on a fatal signal. A folio that is found locked is about to leave
  * a fault, in another pass or in migration: the pass waits for it if it would
  * be the first of its batch. A locked folio stays in the page cache and needs
  * no reference.
- *
- * Nothing maps a page in swap, and reclaim has flushed before it wrote that
- * page: only the mark of such an entry is left to be cleared.
  */
 static int tripwire_lock_granted(struct inode *inode, struct rearm_control *rc)
 {
-	struct memfd_tripwire *tripwire = tripwire_of(inode);
 	struct address_space *mapping = inode->i_mapping;
 	XA_STATE(xas, &mapping->i_pages, rc->index);
 	unsigned int looked = 0;
@@ -114,20 +136,29 @@ static int tripwire_lock_granted(struct inode *inode, struct rearm_control *rc)
 
 	xas_lock_irq(&xas);
 	xas_for_each_marked(&xas, folio, rc->last, TRIPWIRE_GRANTED) {
-		if (rc->watch && !tripwire_report(rc, tripwire_entry_range(&xas)))
-			break;
-		if (xa_is_value(folio)) {
-			tripwire_log(tripwire, tripwire_entry_range(&xas), rc->watch);
-			looked += READ_ONCE(tripwire->nr_watches);
-			xas_clear_mark(&xas, TRIPWIRE_GRANTED);
-		} else {
-			/* Wait for none before the locked ones are revoked. */
-			if (!folio_trylock(folio))
-				break;
-			rc->folios[rc->nr++] = folio;
-			if (rc->nr == TRIPWIRE_BATCH)
-				break;
+		bool swapped = xa_is_value(folio);
+		bool locked = !swapped && folio_trylock(folio);
+
+		if (rc->nowait && !swapped && !locked) {
+			rc->skipped = true;
+			goto next;
 		}
+		if (rc->watch && !tripwire_report(rc, tripwire_entry_range(&xas))) {
+			if (locked)
+				folio_unlock(folio);
+			break;
+		}
+		if (swapped) {
+			tripwire_pass_swapped(inode, rc, &xas);
+			goto next;
+		}
+		/* Wait for none before the locked ones are revoked. */
+		if (!locked)
+			break;
+		rc->folios[rc->nr++] = folio;
+		if (rc->nr == TRIPWIRE_BATCH)
+			break;
+next:
 		if (++looked < XA_CHECK_SCHED)
 			continue;
 

@@ -109,9 +109,12 @@ static void watch_settle(struct tripwire_watch *watch)
 		WRITE_ONCE(watch->pending, false);
 }
 
-/* Re-arm, and collect up to @want ranges; none if another reader was faster. */
+/*
+ * Re-arm, and collect up to @want ranges; none if another reader was faster.
+ * With @nowait folios that are locked stay marked, and the watch pending.
+ */
 static int watch_collect(struct tripwire_watch *watch, struct tripwire_ranges *report,
-			 unsigned int want)
+			 unsigned int want, bool nowait)
 {
 	struct inode *inode = file_inode(watch->file);
 	struct memfd_tripwire *tripwire = tripwire_of(inode);
@@ -135,6 +138,7 @@ static int watch_collect(struct tripwire_watch *watch, struct tripwire_ranges *r
 	smp_mb();
 
 	rearm_control_init(&rc, watch, report);
+	rc.nowait = nowait;
 	rc.index = cursor;
 	rc.last = watch->node.last;
 	err = tripwire_rearm(inode, &rc);
@@ -151,7 +155,7 @@ static int watch_collect(struct tripwire_watch *watch, struct tripwire_ranges *r
 
 	watch_cut(watch, report, want, &rc);
 	watch_settle(watch);
-	return 0;
+	return rc.skipped && !report->nr ? -EAGAIN : 0;
 }
 
 static ssize_t watch_deliver(struct tripwire_watch *watch, struct tripwire_ranges *report,
@@ -177,7 +181,8 @@ static ssize_t watch_read(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct tripwire_watch *watch = iocb->ki_filp->private_data;
 	struct tripwire_ranges *report __free(kfree) = NULL;
-	bool wait = !(iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK);
+	bool nowait = iocb->ki_flags & IOCB_NOWAIT;
+	bool wait = !nowait && !(iocb->ki_filp->f_flags & O_NONBLOCK);
 	unsigned int want;
 	int err;
 
@@ -188,9 +193,10 @@ static ssize_t watch_read(struct kiocb *iocb, struct iov_iter *to)
 		return -EINVAL;
 	if (!wait && !READ_ONCE(watch->pending))
 		return -EAGAIN;
-	report = kmalloc_flex(*report, range, want + WATCH_LOG);
+	report = kmalloc_flex(*report, range, want + WATCH_LOG,
+			      nowait ? GFP_NOWAIT | __GFP_ACCOUNT : GFP_KERNEL_ACCOUNT);
 	if (!report)
-		return -ENOMEM;
+		return nowait ? -EAGAIN : -ENOMEM;
 	report->max = want + WATCH_LOG;
 	report->nr = 0;
 
@@ -201,7 +207,7 @@ static ssize_t watch_read(struct kiocb *iocb, struct iov_iter *to)
 		else
 			err = READ_ONCE(watch->pending) ? 0 : -EAGAIN;
 		if (!err)
-			err = watch_collect(watch, report, want);
+			err = watch_collect(watch, report, want, nowait);
 		if (err)
 			return err;
 	}
@@ -227,6 +233,9 @@ static void watch_show_fdinfo(struct seq_file *m, struct file *file)
 
 	if (watch->node.last == WATCH_TO_THE_END)
 		nr = 0;
+	seq_printf(m, "tripwire-ino:\t%llu\n", (u64)file_inode(watch->file)->i_ino);
+	if (watch->eventfd)
+		seq_printf(m, "tripwire-eventfd-id:\t%d\n", eventfd_ctx_id(watch->eventfd));
 	seq_printf(m, "tripwire-offset:\t%llu\n", (u64)watch->node.start << PAGE_SHIFT);
 	seq_printf(m, "tripwire-len:\t%llu\n", (u64)nr << PAGE_SHIFT);
 	seq_printf(m, "tripwire-pending:\t%u\n", READ_ONCE(watch->pending));
@@ -236,19 +245,15 @@ static int watch_release(struct inode *inode, struct file *file)
 {
 	struct tripwire_watch *watch = file->private_data;
 	struct memfd_tripwire *tripwire = watch_tripwire(watch);
+	struct file *memory = watch->file;
 
 	scoped_guard(spinlock_irq, &tripwire->lock) {
-		if (!RB_EMPTY_NODE(&watch->node.rb)) {
-			watch_leave(watch);
-			interval_tree_remove(&watch->node, &tripwire->watches);
+		if (!RB_EMPTY_NODE(&watch->node.rb))
 			WRITE_ONCE(tripwire->nr_watches, tripwire->nr_watches - 1);
-		}
 		list_del(&watch->reraise);
+		watch_close(tripwire, watch);
 	}
-	if (watch->eventfd)
-		eventfd_ctx_put(watch->eventfd);
-	fput(watch->file);
-	kfree(watch);
+	fput(memory);
 	return 0;
 }
 
@@ -297,10 +302,6 @@ static struct file *watch_alloc_file(struct file *file, const struct memfd_tripw
 	watch->file = get_file(file);
 	watch->eventfd = eventfd;
 	retain_and_null_ptr(watch);
-	/*
-	 * A nowait read does not wait for an event, but may sleep while it
-	 * re-arms.
-	 */
 	watch_file->f_mode |= FMODE_NOWAIT;
 	return watch_file;
 }

@@ -12,12 +12,17 @@ struct vm_area_struct;
 
 #ifdef CONFIG_MEMFD_TRIPWIRE
 bool vma_is_memfd_tripwire(const struct vm_area_struct *vma);
+void memfd_tripwire_changing(struct inode *inode, loff_t start, loff_t end);
 void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end);
 void memfd_tripwire_free(struct inode *inode);
 #else
 static inline bool vma_is_memfd_tripwire(const struct vm_area_struct *vma)
 {
 	return false;
+}
+
+static inline void memfd_tripwire_changing(struct inode *inode, loff_t start, loff_t end)
+{
 }
 
 static inline void memfd_tripwire_changed(struct inode *inode, loff_t start, loff_t end)

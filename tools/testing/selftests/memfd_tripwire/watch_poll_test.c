@@ -9,7 +9,7 @@
 #define LOOKING_NS	1500000000ull
 #define RARELY		500	/* reads, of which one may find nothing */
 
-enum change { STORES, UNMAPS, FORKS };
+enum change { STORES, UNMAPS, FORKS, HOLES };
 
 FIXTURE(poll)
 {
@@ -31,6 +31,8 @@ FIXTURE_VARIANT(poll)
 FIXTURE_VARIANT_ADD(poll, stores) { STORES, true };
 FIXTURE_VARIANT_ADD(poll, stores_and_unmaps) { UNMAPS, false };
 FIXTURE_VARIANT_ADD(poll, children_that_store_and_exit) { FORKS, false };
+
+FIXTURE_VARIANT_ADD(poll, stores_and_holes) { HOLES, false };
 
 FIXTURE_SETUP(poll)
 {
@@ -71,6 +73,10 @@ static void change_once(FIXTURE_DATA(poll) * self, size_t nr)
 			_exit(0);
 		}
 		wait(NULL);
+		break;
+	case HOLES:
+		store_to(self->map, nr);
+		punch(self->fd, nr, 1);
 		break;
 	}
 }

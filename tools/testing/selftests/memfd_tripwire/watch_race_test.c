@@ -180,6 +180,40 @@ TEST_F(tripwire, page_in_swap_is_reported)
 	end_swap(&disk);
 }
 
+static void *read_once(void *watch)
+{
+	struct reports reports;
+
+	read_reports(*(int *)watch, &reports, MAX_REPORTS);
+	return NULL;
+}
+
+/*
+ * A read of one watch drops its locks to log the page to the other, and clears
+ * the mark after that. Meanwhile the page is reported to the other, written and
+ * swapped out again.
+ */
+TEST_F(tripwire, page_swapped_out_again_meanwhile_is_reported)
+{
+	int watch = watch_pages(self->fd, 0, 0), same = watch_pages(self->fd, 3, 1);
+	char *where = self->map + 3 * self->page;
+	struct disk disk;
+	pthread_t thread;
+
+	if (!have_swap(&disk))
+		SKIP(return, "no swap, and no free RAM disk for it (brd)");
+	store_to(self->map, 3);
+	EXPECT_TRUE(page_out(where, self->page));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, read_once, &watch));
+	usleep(50000);
+	EXPECT_STREQ("3", reported(same));
+	store_to(self->map, 3);
+	EXPECT_TRUE(page_out(where, self->page));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_STREQ("3", reported(same));
+	end_swap(&disk);
+}
+
 /*
  * Small pages become a huge one: stores are reported, by folio or by
  * page.

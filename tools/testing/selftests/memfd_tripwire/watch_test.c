@@ -483,6 +483,36 @@ TEST_F(tripwire, fdinfo_of_a_watch_has_range_and_state)
 	EXPECT_EQ(0, fd_info(watch, "tripwire-pending"));
 }
 
+TEST_F(tripwire, fdinfo_of_a_watch_names_memory_and_eventfd)
+{
+	struct memfd_tripwire_watch args = { .flags = MEMFD_TRIPWIRE_WATCH_EVENTFD };
+	int plain = watch_pages(self->fd, 0, 1), watch;
+	struct stat stat;
+
+	ASSERT_EQ(0, fstat(self->fd, &stat));
+	EXPECT_EQ((long long)stat.st_ino, fd_info(plain, "tripwire-ino"));
+	EXPECT_EQ(-1, fd_info(plain, "tripwire-eventfd-id"));
+
+	/* The first one has id 0. */
+	ASSERT_LE(0, eventfd(0, EFD_CLOEXEC));
+	args.eventfd = eventfd(0, EFD_CLOEXEC);
+	ASSERT_LE(0, args.eventfd);
+	watch = ioctl(self->fd, MEMFD_TRIPWIRE_WATCH, &args);
+	ASSERT_LE(0, watch);
+	EXPECT_LT(0, fd_info(watch, "tripwire-eventfd-id"));
+	EXPECT_EQ(fd_info(args.eventfd, "eventfd-id"), fd_info(watch, "tripwire-eventfd-id"));
+}
+
+/* Checkpoint tools take what is named "/memfd:" for a plain memfd. */
+TEST_F(tripwire, name_of_the_file_is_no_memfds)
+{
+	char path[32], name[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", self->fd);
+	ASSERT_LT(0, readlink(path, name, sizeof(name) - 1));
+	EXPECT_STREQ("/memfd_tripwire (deleted)", name);
+}
+
 TEST_F(tripwire, fdinfo_of_a_watch_to_the_end_has_length_0)
 {
 	int watch = watch_pages(self->fd, 2, 0);

@@ -137,9 +137,15 @@ int nest(int fd, uint32_t events)
 
 bool open_ring(struct ring *ring)
 {
+	return open_ring_with(ring, 0);
+}
+
+bool open_ring_with(struct ring *ring, uint32_t flags)
+{
 	struct io_uring_params *p = &ring->params;
 
 	memset(ring, 0, sizeof(*ring));
+	p->flags = flags;
 	ring->fd = syscall(__NR_io_uring_setup, THREADS, p);
 	if (ring->fd < 0)
 		return false;
@@ -173,12 +179,14 @@ bool submit(struct ring *ring, struct io_uring_sqe sqe)
 {
 	uint32_t *tail = (void *)(ring->rings + ring->params.sq_off.tail);
 	uint32_t *array = (void *)(ring->rings + ring->params.sq_off.array);
-	uint32_t slot = *tail % THREADS;
+	uint32_t slot = *tail % THREADS, flags = 0;
 
+	if (ring->params.flags & IORING_SETUP_SQPOLL)
+		flags = IORING_ENTER_SQ_WAKEUP;
 	ring->sqes[slot] = sqe;
 	array[slot] = slot;
 	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-	return syscall(__NR_io_uring_enter, ring->fd, 1, 0, 0, NULL, 0) == 1;
+	return syscall(__NR_io_uring_enter, ring->fd, 1, 0, flags, NULL, 0) == 1;
 }
 
 bool submit_poll(struct ring *ring, int fd, uint32_t flags)

@@ -65,6 +65,7 @@ int look_select(int fd, int timeout_ms);
 int look_epoll(int fd, int timeout_ms);
 int nest(int fd, uint32_t events);
 bool open_ring(struct ring *ring);
+bool open_ring_with(struct ring *ring, uint32_t flags);
 void close_ring(struct ring *ring);
 bool have_ring(void);
 bool submit(struct ring *ring, struct io_uring_sqe sqe);
