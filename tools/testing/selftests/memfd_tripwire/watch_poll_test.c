@@ -6,6 +6,7 @@
 #include "lib/tripwire.h"
 
 #define PAGES		4
+#define HOLE_PAGES	256
 #define LOOKING_NS	1500000000ull
 #define RARELY		500	/* reads, of which one may find nothing */
 
@@ -75,8 +76,10 @@ static void change_once(FIXTURE_DATA(poll) * self, size_t nr)
 		wait(NULL);
 		break;
 	case HOLES:
-		store_to(self->map, nr);
-		punch(self->fd, nr, 1);
+		/* The first page goes long before the last. */
+		fallocate(self->fd, FALLOC_FL_KEEP_SIZE, 0, HOLE_PAGES * self->page);
+		store_to(self->map, 0);
+		punch(self->fd, 0, HOLE_PAGES);
 		break;
 	}
 }
