@@ -99,7 +99,8 @@ TEST_F_TIMEOUT(crowd, watches_closed_meanwhile_do_no_harm, 120)
 	int i;
 
 	store(self->map, 1);
-	/* Among them the last one of a batch. */
+	/* The work has begun, and is at the last one of a batch. */
+	ASSERT_TRUE(pending_within(self->watches[40], 5000));
 	for (i = 1; i < WATCHES; i += 2)
 		close(self->watches[i]);
 	for (i = 0; i < WATCHES; i += 2)
