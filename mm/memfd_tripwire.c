@@ -448,7 +448,7 @@ static struct file *tripwire_alloc_file(unsigned int flags)
 	atomic64_set(&consumer->acked, 1);
 	consumer->creator = true;
 
-	/* Not "memfd:", by which a checkpoint would take it for a plain memfd. */
+	/* A checkpoint would take "memfd:" for a plain memfd. */
 	file = memfd_alloc_file("memfd_tripwire", MFD_NOEXEC_SEAL);
 	if (IS_ERR(file))
 		return file;
