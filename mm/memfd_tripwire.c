@@ -99,8 +99,8 @@
  * batches and waits only for the first of a batch. Events are raised under page
  * table locks and in the timer, with interrupts in any state. So a raise
  * notifies few watches by itself, and a work item the rest, with interrupts on
- * between batches. An ACK holds no
- * lock for the inode as a whole: two ACKs meet at the folios.
+ * between batches; a pass logs to them in batches, too. An ACK holds no lock
+ * for the inode as a whole: two ACKs meet at the folios.
  */
 
 /**
@@ -448,7 +448,6 @@ static struct file *tripwire_alloc_file(unsigned int flags)
 	atomic64_set(&consumer->acked, 1);
 	consumer->creator = true;
 
-	/* A checkpoint would take "memfd:" for a plain memfd. */
 	file = memfd_alloc_file("memfd_tripwire", MFD_NOEXEC_SEAL);
 	if (IS_ERR(file))
 		return file;

@@ -139,6 +139,9 @@ static int tripwire_lock_granted(struct inode *inode, struct rearm_control *rc)
 		bool swapped = xa_is_value(folio);
 		bool locked = !swapped && folio_trylock(folio);
 
+		/* Logging may take long: not with folios locked. */
+		if (swapped && rc->nr && tripwire_has_watches(tripwire_of(inode)))
+			break;
 		if (rc->nowait && !swapped && !locked) {
 			rc->skipped = true;
 			goto next;

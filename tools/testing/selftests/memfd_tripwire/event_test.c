@@ -266,6 +266,20 @@ TEST_F(tripwire, write_raises_after_the_data)
 	EXPECT_FALSE(pending(self->fd));
 }
 
+TEST_F(tripwire, write_from_a_bad_buffer_raises_and_changes_nothing)
+{
+	char *bad = mmap(NULL, self->page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, bad);
+	store(self->map, 1);
+	ASSERT_EQ(0, ack(self->fd));
+	ASSERT_EQ(-1, pwrite(self->fd, bad, 8, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_TRUE(pending(self->fd));
+	EXPECT_EQ(1, load(self->map));
+	munmap(bad, self->page);
+}
+
 TEST_F(tripwire, vectored_write_raises)
 {
 	struct iovec iov = { .iov_base = "x", .iov_len = 1 };

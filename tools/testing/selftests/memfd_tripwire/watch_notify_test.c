@@ -13,7 +13,7 @@
 #define LATE_NS		50000000ull
 #define LOG_LATE_NS	1000000ull
 #define STORES		5
-#define LOGS		20
+#define LOGS		300
 #define LOGGED		32	/* pages of the file, over the length of a log */
 
 FIXTURE(crowd)
@@ -191,7 +191,7 @@ TEST_F_TIMEOUT(crowd, store_leaves_interrupts_on, 120)
 
 /*
  * A hole, and a read, log to all watches, whose logs are full of other pages.
- * The host may take a CPU away: the best of many counts.
+ * The host may take a CPU away: one of many tries must be in time.
  */
 static uint64_t late_by_logging(FIXTURE_DATA(crowd) * self, struct clock *clock, bool holes)
 {
@@ -199,7 +199,7 @@ static uint64_t late_by_logging(FIXTURE_DATA(crowd) * self, struct clock *clock,
 	struct reports reports;
 	int i;
 
-	for (i = 1; i <= LOGS; i++) {
+	for (i = 1; i <= LOGS && best > LOG_LATE_NS; i++) {
 		late_by(clock);
 		if (holes) {
 			punch(self->fd, 0, 1);

@@ -69,7 +69,7 @@ static int nowait_read(int watch, struct reports *reports)
 TEST_F(nowait, read_does_not_wait_for_a_locked_folio)
 {
 	struct sched_param param = { .sched_priority = 50 };
-	unsigned long reads = 0, empty = 0, others = 0;
+	unsigned long reads = 0, skipped = 0, others = 0;
 	uint64_t until = now_ns() + LOOKING_NS;
 	struct reports reports;
 	pthread_t thread;
@@ -90,13 +90,13 @@ TEST_F(nowait, read_does_not_wait_for_a_locked_folio)
 		if (is_reported(&reports, BUFFER))
 			others++;
 		if (pending(self->watch) && !is_reported(&reports, 0))
-			empty++;
+			skipped++;
 	}
 	__atomic_store_n(&self->end, true, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	TH_LOG("%lu reads beside %lu writes; %lu did not wait for the folio, %lu had the other",
-	       reads, self->writes, empty, others);
-	EXPECT_LT(reads / 4, empty);
+	       reads, self->writes, skipped, others);
+	EXPECT_LT(reads / 4, skipped);
 	EXPECT_LT(reads / 2, others);
 
 	/* What was skipped is still to be read. */

@@ -32,7 +32,6 @@ FIXTURE_VARIANT(poll)
 FIXTURE_VARIANT_ADD(poll, stores) { STORES, true };
 FIXTURE_VARIANT_ADD(poll, stores_and_unmaps) { UNMAPS, false };
 FIXTURE_VARIANT_ADD(poll, children_that_store_and_exit) { FORKS, false };
-
 FIXTURE_VARIANT_ADD(poll, stores_and_holes) { HOLES, false };
 
 FIXTURE_SETUP(poll)

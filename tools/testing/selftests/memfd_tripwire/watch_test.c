@@ -503,8 +503,7 @@ TEST_F(tripwire, fdinfo_of_a_watch_names_memory_and_eventfd)
 	EXPECT_EQ(fd_info(args.eventfd, "eventfd-id"), fd_info(watch, "tripwire-eventfd-id"));
 }
 
-/* Checkpoint tools take what is named "/memfd:" for a plain memfd. */
-TEST_F(tripwire, name_of_the_file_is_no_memfds)
+TEST_F(tripwire, name_of_the_file_says_what_it_is)
 {
 	char path[32], name[64] = "";
 
