@@ -27,12 +27,14 @@ FIXTURE_VARIANT(poll)
 {
 	enum change change;
 	bool never;		/* not one read finds nothing */
+	bool late;		/* the reader naps, and comes amidst a change */
 };
 
 FIXTURE_VARIANT_ADD(poll, stores) { STORES, true };
 FIXTURE_VARIANT_ADD(poll, stores_and_unmaps) { UNMAPS, false };
 FIXTURE_VARIANT_ADD(poll, children_that_store_and_exit) { FORKS, false };
 FIXTURE_VARIANT_ADD(poll, stores_and_holes) { HOLES, false };
+FIXTURE_VARIANT_ADD(poll, stores_and_holes_read_late) { HOLES, false, true };
 
 FIXTURE_SETUP(poll)
 {
@@ -102,6 +104,8 @@ TEST_F(poll, readable_watch_has_something_to_read)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, change_without_end, self));
 	while (now_ns() < until) {
 		looks++;
+		if (variant->late)
+			usleep(looks % 300);
 		if (!pending(self->watch))
 			continue;
 		reads++;
